@@ -1,0 +1,27 @@
+/** Every published bound of the domain, in one place. Checked at the edge; the error names the bound. */
+export const LIMITS = {
+  definitionBytes: 256 * 1024,
+  inputBytes: 256 * 1024,
+  /** Of one step iteration. */
+  outputBytes: 64 * 1024,
+  signalBytes: 64 * 1024,
+  scriptBytes: 64 * 1024,
+  expressionLength: 4096,
+  labelExpressionLength: 1024,
+  idLength: 128,
+  steps: 1000,
+  /** Of one forEach or matrix. */
+  iterations: 10_000,
+  /** Iterations of one step that are open at once, whatever maxParallel says. */
+  openIterations: 256,
+  childDepth: 16,
+  treeSize: 10_000,
+  /** Jobs or messages in one commit; the rest waits for the next turn. */
+  commitEntries: 256,
+  commitBytes: 1024 * 1024,
+  infrastructureAttempts: 3,
+  userAttempts: 100,
+  signalsRemembered: 1000,
+  labels: 32,
+  envEntries: 128,
+} as const;
