@@ -16,7 +16,10 @@ export type Platform = {
   list(): Promise<Pod[]>;
   /** SIGTERM, then after `graceMs` SIGKILL of everything in it. Only the pod with this uid; absent is fine. */
   delete(request: { name: string; uid: string; graceMs: number }): Promise<void>;
-  /** Tells of changes until the returned stop is called; a first `list` is the caller's. Ends of pods are never missed by a platform that runs in this process. */
+  /**
+   * Tells of changes until the returned stop is called; a first `list` is the caller's. Ends of pods are never missed by
+   * a platform that runs in this process.
+   */
   watch(onChange: (pod: Pod) => void): () => void;
   /** What the pod itself wrote (not the steps' logs): the last `tailBytes`. For pods that never registered. */
   logs(request: { name: string; uid: string; tailBytes: number }): Promise<string>;
