@@ -38,6 +38,7 @@ export const ERROR_CODES = {
   CHILD_FAILED: "a sub-workflow failed, was cancelled or was refused",
   DEPTH_EXCEEDED: "sub-workflows nest deeper than the bound",
   TREE_TOO_LARGE: "an execution tree holds more executions than the bound",
+  UNIMPLEMENTED: "this server does not offer that service or method",
   INTERNAL: "a defect of Hodei; the log has the cause",
 } as const;
 
