@@ -1,6 +1,15 @@
 /** Every published bound of the domain, in one place. Checked at the edge; the error names the bound. */
 export const LIMITS = {
   definitionBytes: 256 * 1024,
+  /** Values of a definition once its YAML aliases are resolved, and how deep they nest. */
+  definitionNodes: 100_000,
+  definitionDepth: 64,
+  /** After defaults are filled into every step. */
+  normalFormBytes: 1024 * 1024,
+  /** Violations listed in one error. */
+  violations: 50,
+  /** Definitions that one definition can reach through sub-workflows. */
+  closure: 1000,
   inputBytes: 256 * 1024,
   /** Of one step iteration. */
   outputBytes: 64 * 1024,
