@@ -1,4 +1,4 @@
-import type { ExecutionError, IterationState } from "./execution.ts";
+import type { ExecutionError, IterationError, IterationState } from "./execution.ts";
 import type { Json, JsonObject } from "./json.ts";
 import type { JobFacts, Outcome } from "./job.ts";
 import type { Start } from "./message.ts";
@@ -10,37 +10,53 @@ import type { Start } from "./message.ts";
 export type HistoryEvent = { atMs: number } & (
   | { type: "executionStarted"; start: Start }
   | { type: "stepOpened"; step: string; items?: Json[] }
-  | { type: "iterationQueued"; step: string; iteration: string; attempt: number }
+  | {
+      type: "iterationQueued";
+      step: string;
+      iteration: string;
+      attempt: number;
+      workspace?: { name: string; generation: number };
+    }
+  /** The outputs of a job stand here, once: its `iterationEnded` has none. */
   | { type: "attemptEnded"; step: string; iteration: string; attempt: number; outcome: Outcome; facts: JobFacts }
   | { type: "iterationBackoff"; step: string; iteration: string; untilMs: number }
   | {
       type: "iterationWaiting";
       step: string;
       iteration: string;
+      /** Of a child: from 1, as for jobs. */
+      attempt?: number;
       on: { signal: string } | { untilMs: number } | { childId: string };
     }
-  | { type: "iterationRerun"; step: string; iteration: string; next: string; reason: string }
+  /** A failed iteration stops the others (`failFast`). */
+  | { type: "stepStopping"; step: string; reason: string }
+  /** The worker of a workspace is gone. `retry`: its open jobs start again in a fresh folder; `rerun`: so do `steps`, from
+   * their first iteration under new keys; `fail`: the folder cannot be had again. */
+  | { type: "workspaceLost"; workspace: string; then: "retry" | "rerun" | "fail"; steps: string[]; reason: string }
   | {
       type: "iterationEnded";
       step: string;
       iteration: string;
       state: Extract<IterationState, "succeeded" | "failed" | "cancelled">;
       outputs?: Record<string, Json>;
-      error?: ExecutionError & { class?: string; exitCode?: number };
+      error?: IterationError;
     }
   | {
       type: "stepEnded";
       step: string;
       state: "succeeded" | "failed" | "skipped" | "cancelled";
       reason?: string;
-      error?: ExecutionError;
+      error?: IterationError;
     }
   | { type: "signalReceived"; id: string; name: string; payload: Json; by: string }
   | { type: "signalConsumed"; name: string; step: string; iteration: string }
   | { type: "paused"; id: string; by: string }
   | { type: "resumed"; id: string; by: string }
   | { type: "cancelRequested"; id: string; reason: string; by: string }
-  | { type: "retried"; id: string; by: string; steps: string[] }
+  /** The execution's own timeout is over: everything stops as with a cancel, but it will have failed. */
+  | { type: "executionTimedOut"; error: ExecutionError }
+  /** `steps` begin anew, those of `finally` among them; of those in `keep` the succeeded iterations stay. */
+  | { type: "retried"; id: string; by: string; steps: string[]; keep: string[]; workspaces: string[] }
   /** The steps are done; `outcome` is what they came to. */
   | { type: "finallyStarted"; outcome: "succeeded" | "failed" | "cancelled"; error?: ExecutionError }
   | { type: "executionEnded"; state: "succeeded" | "failed" | "cancelled"; output?: JsonObject; error?: ExecutionError }

@@ -28,12 +28,19 @@ export type Execution = {
   /** What the steps came to, known once `finally` begins. */
   outcome?: "succeeded" | "failed" | "cancelled";
   gate: Gate;
+  /** Set while everything that is open is being stopped; what the steps will have come to then. */
+  stopping?: { outcome: "failed" | "cancelled"; error?: ExecutionError; atMs: number };
   phase: "steps" | "finally" | "done";
+  /** A step that has not opened, nor ended, has no record: it is pending. */
   steps: Record<string, StepRecord>;
+  /** By workspace name, once a job of it was queued. */
+  workspaces: Record<string, WorkspaceRecord>;
   output?: JsonObject;
   error?: ExecutionError;
   cancelReason?: string;
   startedAtMs: number;
+  /** When a retry last set it running again: its timeout counts from there. */
+  retriedAtMs?: number;
   endedAtMs?: number;
   /** Ids of messages already taken, oldest first, bounded by LIMITS.signalsRemembered. */
   seen: string[];
@@ -45,6 +52,7 @@ export type ExecutionState = "running" | "succeeded" | "failed" | "cancelled";
 /** What claims respect: `paused` and `cancelled` stop queued jobs from being given out. */
 export type Gate = "open" | "paused" | "cancelled";
 
+/** `depth` is the parent's own (0 for a root); its child's is one more. */
 export type ParentRef = { executionId: string; uid: string; step: string; iteration: string; depth: number };
 
 export type ExecutionError = { code: ErrorCode; message: string; step?: string; iteration?: string };
@@ -55,17 +63,39 @@ export type StepRecord = {
   state: StepState;
   /** Set when forEach or matrix was expanded: one value per iteration, in order. */
   items?: Json[];
+  /** How often the step began anew in a fresh workspace: 0, and then 1 gives the keys "0.1", "1.1", …. */
+  generation: number;
   /** By iteration key: "0", "1", …; a rerun of iteration 3 is "3.1". A plain step has "0". */
   iterations: Record<string, IterationRecord>;
   /** How many items have been opened (the window's right edge). */
   opened: number;
-  /** Counts kept so that a 10,000-way step is not rescanned at each outcome. */
+  /** Counts kept so that a 10,000-way step is not rescanned at each outcome; `ended` includes failed and cancelled. */
+  open: number;
   ended: number;
   failed: number;
-  error?: ExecutionError;
+  cancelled: number;
+  /** Attempts made before a retry of the execution reset the step, by iteration key: numbering goes on from there. */
+  attemptsBefore?: Record<string, number>;
+  /** The other iterations are being stopped because one failed (`failFast`). */
+  stoppingAtMs?: number;
+  /** Why it was skipped or cancelled. */
+  reason?: string;
+  error?: IterationError;
   startedAtMs?: number;
   endedAtMs?: number;
 };
+
+/** One folder on one worker. */
+export type WorkspaceRecord = {
+  /** Counts up when the worker is lost: jobs then ask for a fresh folder, under another key. */
+  generation: number;
+  /** Some iteration has succeeded in it, so its loss cannot be hidden. */
+  used: boolean;
+  /** Gone for good: steps that still want it fail with WORKSPACE_LOST. */
+  lost: boolean;
+};
+
+export type IterationError = ExecutionError & { class?: string; exitCode?: number };
 
 export type IterationState =
   | "queued" // a job is with the store or a worker
@@ -84,9 +114,14 @@ export type IterationRecord = {
   failures: number;
   losses: number;
   outputs?: Record<string, Json>;
-  error?: ExecutionError & { class?: string; exitCode?: number };
+  error?: IterationError;
   worker?: string;
   childId?: string;
+  /** Generation of the workspace that its newest job asked for. */
+  workspaceGeneration?: number;
+  /** The end of a sleep or of a wait between attempts. */
+  untilMs?: number;
+  openedAtMs: number;
   queuedAtMs?: number;
   startedAtMs?: number;
   endedAtMs?: number;

@@ -11,7 +11,8 @@ import type { HistoryEvent } from "./event.ts";
 export type Message =
   | { kind: "start"; start: Start }
   | { kind: "outcome"; step: string; iteration: string; attempt: number; outcome: Outcome; facts: JobFacts }
-  | { kind: "timer"; timer: string }
+  /** `reason`: of a queue timer, why no worker could serve the job, in words; the step then fails with NO_MATCHING_WORKER. */
+  | { kind: "timer"; timer: string; reason?: string }
   | { kind: "signal"; id: string; name: string; payload: Json; by: string }
   | { kind: "cancel"; id: string; reason: string; by: string }
   | { kind: "pause"; id: string; by: string }
