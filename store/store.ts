@@ -26,8 +26,11 @@ export type Store = {
     engine: EngineInfo;
     ttlMs: number;
   }): Promise<{ session: string; nowMs: number }>;
-  /** Renews the lease. FENCED when it has ended or expired. */
-  renewSession(request: { session: string }): Promise<Renewal | Fenced>;
+  /**
+   * Renews the lease. FENCED when it has ended or expired. `signatures`: of every worker connected now, busy ones too;
+   * without it the store knows only what claims have shown it since the session began.
+   */
+  renewSession(request: { session: string; signatures?: string[] }): Promise<Renewal | Fenced>;
   /** Ends it now: shards free, its claimed jobs adoptable for ADOPTION_MS. */
   endSession(request: { session: string }): Promise<void>;
   sessions(): Promise<SessionRecord[]>;
@@ -47,11 +50,19 @@ export type Store = {
 
   /** One atomic commit of one execution by the owner of its shard; also claims for the caller's idle workers. */
   turn(request: TurnRequest): Promise<TurnAnswer>;
-  /** Puts an attempt's outcome into its shard's inbox (first outcome wins), wakes the owner, claims again for the freed worker. */
+  /**
+   * Puts an attempt's outcome into its shard's inbox (first outcome wins), wakes the owner, claims again for the freed
+   * worker. The same token again answers DUPLICATE, also for a while after the owner has folded the outcome. `lost` is
+   * taken only from the session that holds the job, or, once the job is `abandoned`, from the owner of its shard.
+   */
   reportAndClaim(request: ReportRequest): Promise<ReportAnswer>;
   /** Gives jobs to workers in the caller's order (at most 32); parks the session under the signatures that got nothing. */
   claim(request: ClaimRequest): Promise<{ assignments: Assignment[]; nowMs: number } | Fenced>;
-  /** Moves running jobs to the caller's session: their worker has reconnected here. Unknown or revoked tokens come back as stale. */
+  /**
+   * Moves running jobs, and the workspaces of the worker, to the caller's session: their worker has reconnected here.
+   * Tokens that are unknown, revoked or have an outcome come back as stale. A job whose session has ended stays adoptable
+   * until its owner reports it lost, which is ADOPTION_MS later at the earliest.
+   */
   adopt(request: {
     opId: string;
     session: string;
@@ -83,9 +94,12 @@ export type Store = {
     limit: number;
   }): Promise<HistoryPage | undefined>;
   listExecutions(filter: ExecutionFilter): Promise<{ executions: ExecutionHead[]; nextPage?: string }>;
-  /** The open jobs of one execution, or of all; and, per requirement class, what waits. */
+  /** The open jobs of one execution, or of all, oldest first. A job whose outcome waits for its owner counts as claimed. */
   jobs(filter: { namespace?: string; executionId?: string; jobId?: string; limit: number }): Promise<JobRecord[]>;
-  /** Unmatched demand: per class, what waits in the shards that `session` owns (all shards when undefined). */
+  /**
+   * Unmatched demand: per class, what waits in the shards that `session` owns (all shards when undefined). Jobs held back
+   * by a gate or pinned to the holder of their workspace are no demand. `oldestAtMs` is that of the whole class.
+   */
   demand(request: { session?: string }): Promise<ClassDemand[]>;
   /** Hints only (may be lost, may repeat): re-read what they point at. Returns the way to stop. */
   watch(topic: WatchTopic, onHint: (hint: Hint) => void): () => void;
@@ -99,6 +113,9 @@ export type Store = {
 
 /** After a session's end its jobs may be adopted this long; only then does the owner report them lost. */
 export const ADOPTION_MS = 45_000;
+
+/** When a job has waited this long its class is served whatever its band, and it may reserve a worker. */
+export const AGEING_MS = 60_000;
 
 export type ClusterInfo = {
   shards: number;
@@ -127,13 +144,21 @@ export type Renewal = {
   replicationId: string;
   /** Shards of this session whose inbox is not empty. */
   inbox: number[];
-  /** Claims of this session that were cancelled since they were given. */
+  /** Claims of this session to stop: cancelled ones until their outcome comes, revoked ones until their worker reports. */
   revoked: { jobId: string; token: string }[];
+  /**
+   * Jobs in shards of this session whose holder's session ended more than ADOPTION_MS ago (at most 256 at a time). The
+   * owner reports them lost with `reportAndClaim`, which takes `lost` from it for these.
+   */
+  abandoned: { jobId: string; token: string }[];
   /** Whether jobs wait that one of the parked signatures could run. */
   work: boolean;
 };
 
-/** One worker of the caller that could take a job, with what it has free now. */
+/**
+ * One worker of the caller that could take jobs, with what it has free now: it gets up to `free.slots` of them, and
+ * those of the workspaces bound to it besides. Listing a worker twice with a slot each spreads jobs over workers.
+ */
 export type WorkerSlot = {
   worker: string;
   /** Digest of `offer` without ids: equal offers are one signature. */
@@ -166,12 +191,22 @@ export type TurnRequest = {
   /** Outcomes that reached the owner directly (worker and owner share an engine), folded in this turn. */
   settle: { jobId: string; token: string }[];
   enqueue: Job[];
-  /** By job id. One that already has an outcome in the inbox → CONFLICT with it. */
+  /**
+   * By job id. A queued job is removed. A claimed one is asked to stop: its session gets a `cancel` hint and sees it in
+   * `Renewal.revoked`, its token stays good, and the job leaves when its outcome is taken or settled, so that the owner
+   * learns when the process has really ended. One that already has an outcome in the inbox → CONFLICT with it.
+   */
   cancel: string[];
-  /** By job id: fail these because their queue or total time is over; same rule as cancel. */
+  /**
+   * By job id: removed whatever their state, tokens revoked: no result can be accepted any more (timeouts, requeues, a
+   * cancel whose grace is over). Same rule as cancel about outcomes.
+   */
+  revoke?: string[];
+  /** By job id: removed if still queued (queue timeout); a claimed one → CONFLICT that names it in `claimed`. */
+  withdraw?: string[];
   timers: Timer[];
   clearTimers: string[];
-  /** Timers that fired and are folded in this turn; one that is not due by the store's clock → EARLY. */
+  /** Timers that fired and are folded in this turn; one that is not due by the store's clock → EARLY, unknown → CONFLICT. */
   fire: string[];
   outbox: OutboxEntry[];
   /** Outbox entries (by id) whose delivery was acknowledged. */
@@ -184,7 +219,7 @@ export type TurnAnswer =
   | { status: "OK" | "DUPLICATE"; revision: number; nowMs: number; assignments: Assignment[] }
   | Fenced
   /** The head moved on (`revision`), or a cancelled or settled job has another outcome (`outcomes`), or ALREADY exists on create. */
-  | { status: "CONFLICT"; revision: number; outcomes: InboxOutcome[] }
+  | { status: "CONFLICT"; revision: number; outcomes: InboxOutcome[]; claimed?: string[] }
   | { status: "EARLY"; byMs: number };
 
 export type ReportRequest = {
@@ -202,7 +237,13 @@ export type ReportAnswer =
   | { status: "STALE"; assignments: Assignment[]; nowMs: number }
   | Fenced;
 
-export type ClaimRequest = { opId: string; session: string; workers: WorkerSlot[] };
+export type ClaimRequest = {
+  opId: string;
+  session: string;
+  workers: WorkerSlot[];
+  /** Workers that are gone for good: the workspaces they held are lost. */
+  gone?: string[];
+};
 
 /** What list and get show without folding. `revision` is set by the store. */
 export type ExecutionHead = {
@@ -342,7 +383,7 @@ export type DefinitionRecord = {
   body: string;
 };
 
-/** Chunks of at most 64 KiB, appended under the attempt's token at the expected offset; bounded per attempt, then one drop mark. */
+/** Chunks of at most 64 KiB (longer: TOO_LARGE), appended under the attempt's token at the expected offset; bounded per attempt, then one drop mark. */
 export type LogStore = {
   /** `offset` counts bytes of the attempt from 0. Answers how far the log is held: a repeat is ignored, a hole is marked. */
   append(request: {

@@ -48,8 +48,8 @@ export type Outcome =
   /** A worker refused it before it started: costs no attempt of the user's budget. */
   | { kind: "rejected"; reason: string }
   | { kind: "timeout"; timeout: "queue" | "start" | "run" | "total" }
-  /** The machine is gone: spends the infrastructure budget. */
-  | { kind: "lost"; reason: string }
+  /** The machine is gone: spends the infrastructure budget. `workspace`: the key of the workspace that went with it. */
+  | { kind: "lost"; reason: string; workspace?: string }
   | { kind: "cancelled" };
 
 export type Failure = {

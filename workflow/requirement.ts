@@ -34,6 +34,7 @@ export type Offer = {
   template?: string;
   customer?: string;
   ephemeral: boolean;
+  /** Whose jobs it runs; "*" = of every namespace. */
   namespace: string;
   total: Resources;
 };
