@@ -12,7 +12,8 @@ export type Config = Readonly<{
   transport: "grpc";
   loadBalancer: "consistent-hash" | "round-robin";
   grpcPort: number;
-  /** What a client calls, in order of preference. */
+  /** What a client calls, in order of preference; `addressesSet` tells whether the environment said so. */
+  addressesSet: boolean;
   addresses: readonly string[];
   /** `sqlite:DIR` or `redis://…`; absent: each command has its own default. */
   store: string | undefined;
@@ -49,6 +50,7 @@ export function loadConfig(env: Environment = process.env): Config {
     transport: oneOf(env, "TRANSPORT_TYPE", ["grpc"], "grpc"),
     loadBalancer: oneOf(env, "LOAD_BALANCER_TYPE", ["consistent-hash", "round-robin"], "consistent-hash"),
     grpcPort,
+    addressesSet: optional(env, "HODEI_ADDRESS") !== undefined,
     addresses: list(env, "HODEI_ADDRESS", ["127.0.0.1:50051"]).map((address) =>
       checkedAddress("HODEI_ADDRESS", address),
     ),

@@ -1,6 +1,7 @@
 import { fullJitterMs } from "../base/backoff.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Random } from "../base/random.ts";
+import type { ClusterEvent, Severity } from "../transport/api/cluster.ts";
 import type {
   ExecutionView,
   HistoryEntry,
@@ -69,7 +70,7 @@ export class HodeiClient {
     const built = build();
     const { metadata } = "document" in built ? built.document : built;
     if (metadata.name !== first || metadata.version !== version) {
-      const message = `registered as ${String(first)}@${version}, but the definition says ${metadata.name}@${metadata.version}`;
+      const message = `registered as ${first as string}@${version}, but the definition says ${metadata.name}@${metadata.version}`;
       throw new HodeiError("INVALID_ARGUMENT", message, {
         field: "metadata",
         hint: "Give both the same name and version.",
@@ -204,6 +205,14 @@ export class HodeiClient {
   ): AsyncIterable<LogsResponse> {
     const { step, follow = false, after, signal } = options;
     return this.#channel().stream("execution", "logs", { id, step, follow, after }, { signal });
+  }
+
+  /** What the cluster does, live from now on. */
+  events(
+    options: { minSeverity?: Severity; kinds?: string[]; signal?: AbortSignal } = {},
+  ): AsyncIterable<ClusterEvent> {
+    const { minSeverity = "info", kinds = [], signal } = options;
+    return this.#channel().stream("cluster", "watchEvents", { minSeverity, kinds }, { signal });
   }
 
   /** Any unary method of the API, with retry and failover. */

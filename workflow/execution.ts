@@ -89,6 +89,8 @@ export type StepRecord = {
 export type WorkspaceRecord = {
   /** Counts up when the worker is lost: jobs then ask for a fresh folder, under another key. */
   generation: number;
+  /** How often that happened since the start or the newest retry of the execution: bounded. */
+  losses: number;
   /** Some iteration has succeeded in it, so its loss cannot be hidden. */
   used: boolean;
   /** Gone for good: steps that still want it fail with WORKSPACE_LOST. */
@@ -117,8 +119,8 @@ export type IterationRecord = {
   error?: IterationError;
   worker?: string;
   childId?: string;
-  /** Generation of the workspace that its newest job asked for. */
-  workspaceGeneration?: number;
+  /** What its newest job asked for. */
+  workspace?: { name: string; generation: number };
   /** The end of a sleep or of a wait between attempts. */
   untilMs?: number;
   openedAtMs: number;
@@ -128,7 +130,8 @@ export type IterationRecord = {
 };
 
 /** How an execution is named to people: paused is a gate on a running one. */
-export type DisplayState = ExecutionState | "paused" | "cancelling";
+export const DISPLAY_STATES = ["running", "paused", "cancelling", "succeeded", "failed", "cancelled"] as const;
+export type DisplayState = (typeof DISPLAY_STATES)[number];
 
 export function displayState(of: { state: ExecutionState; gate: Gate }): DisplayState {
   if (of.state !== "running" || of.gate === "open") return of.state;

@@ -1,0 +1,50 @@
+import { styleText } from "node:util";
+import { type ErrorCode, HodeiError, toHodeiError } from "../workflow/errors.ts";
+
+/** What a shell script may rely on. */
+export const EXIT = {
+  ok: 0,
+  error: 1,
+  usage: 2,
+  executionFailed: 3,
+  notFound: 4,
+  unavailable: 5,
+  interrupted: 130,
+} as const;
+
+export function exitCodeOf(error: unknown): number {
+  if (isUsage(error)) return EXIT.usage;
+  const codes: Partial<Record<ErrorCode, number>> = {
+    NOT_FOUND: EXIT.notFound,
+    NO_SUCH_VERSION: EXIT.notFound,
+    UNAVAILABLE: EXIT.unavailable,
+    DEADLINE_EXCEEDED: EXIT.unavailable,
+    CANCELLED: EXIT.interrupted,
+  };
+  return codes[toHodeiError(error).code] ?? EXIT.error;
+}
+
+/** A mistake in how the command was called, as against what the server says of the request. */
+export class UsageError extends HodeiError {
+  constructor(message: string, field?: string) {
+    super("INVALID_ARGUMENT", message, { field, hint: "See the command's --help." });
+    this.name = "UsageError";
+  }
+}
+
+function isUsage(error: unknown): boolean {
+  return error instanceof UsageError || (error instanceof Error && error.name === "CommanderError");
+}
+
+/** For people, or under `-o json` one line of `{code, message, field?, hint?, violations?}`; both on stderr. */
+export function describeError(error: unknown, json: boolean): string {
+  const { code, message, field, hint, violations } = toHodeiError(error);
+  if (json)
+    return JSON.stringify({ code, message, field, hint, violations: violations.length > 0 ? violations : undefined });
+  const places = violations.map(({ file, line, column, path, message: what }) => {
+    const place = file === undefined && line === undefined ? "" : `${file ?? "line"}:${line ?? 1}:${column ?? 1}: `;
+    return `  ${place}${path === "" ? "" : `${path}: `}${what}`;
+  });
+  const lines = [`${styleText("red", "error", { stream: process.stderr })} ${code}: ${message}`, ...places];
+  return [...lines, ...(hint === undefined ? [] : [`  ${hint}`])].join("\n");
+}
