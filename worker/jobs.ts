@@ -1,0 +1,280 @@
+import { join } from "node:path";
+import type { Timer } from "../base/clock.ts";
+import type { AssignedJob, FromWorker } from "../transport/api/worker.ts";
+import type { Channel } from "../transport/transport.ts";
+import type { Outcome } from "../workflow/job.ts";
+import { inheritedEnv } from "./environment.ts";
+import { JobLog, LogBudget } from "./logs.ts";
+import { Masker, secretsOf } from "./mask.ts";
+import type { TaskFunction, WorkerOptions } from "./options.ts";
+import { Reaper } from "./reaper.ts";
+import { RunningJob } from "./run-job.ts";
+import { Spool, SPOOL_MAXIMUM } from "./spool.ts";
+import type { Result } from "./spool.ts";
+import { LogUploader } from "./upload.ts";
+import { waitAtMost } from "./wait.ts";
+import { Workspaces } from "./workspaces.ts";
+
+/**
+ * A result goes to disk when its acknowledgement is late, not before it is sent: whichever comes first, the store's commit or
+ * our fsync, makes it safe, and waiting for the disk first would only put its latency (0.1–10 ms) into every step. A worker
+ * that dies within these 20 ms of a step's end loses what it would lose by dying 20 ms earlier.
+ */
+const SPOOL_AFTER_MS = 20;
+/** The log of a step should be held before its outcome is, for after it nobody takes it; but a result waits no longer. */
+const LOG_FIRST_MS = 2_000;
+/** Attempts that ended and were acknowledged; a repeated assignment of one of them is ignored. */
+const REMEMBERED = 1_000;
+
+type Finished = Result & { log: JobLog | undefined; spooling?: Timer };
+
+export type JobsOptions = Pick<
+  WorkerOptions,
+  "clock" | "logger" | "directory" | "baseEnv" | "passEnv" | "masks" | "id"
+> & {
+  slots: number;
+  ephemeral: boolean;
+  handlers: ReadonlyMap<string, TaskFunction>;
+  send: (message: FromWorker) => void;
+  /** No job runs and no result waits, or something that hung on that has changed. */
+  onIdle: () => void;
+};
+
+/** All attempts that this worker has to do with: running, ended and not acknowledged, lately acknowledged. */
+export class Jobs {
+  readonly slots: number;
+  readonly #options: JobsOptions;
+  readonly #running = new Map<string, RunningJob>();
+  readonly #finished = new Map<string, Finished>();
+  readonly #remembered = new Set<string>();
+  readonly #workspaces: Workspaces;
+  readonly #spool: Spool;
+  readonly #reaper: Reaper;
+  readonly #uploader: LogUploader;
+  readonly #budget = new LogBudget();
+  readonly #inherited: Record<string, string>;
+  #connection = 0;
+  #connected = false;
+  #refusal: string | undefined;
+  /** Of an ephemeral worker: whether it had its job, and the workspace that it lives for. */
+  #used: { workspace: string | undefined } | undefined;
+  #onFinished: (() => void) | undefined;
+
+  constructor(options: JobsOptions) {
+    this.#options = options;
+    this.slots = options.slots;
+    this.#workspaces = new Workspaces(join(options.directory, "workspaces"));
+    this.#spool = new Spool(join(options.directory, "spool"));
+    this.#reaper = new Reaper(options.logger);
+    this.#uploader = new LogUploader(options.clock, options.logger);
+    this.#inherited = inheritedEnv(options.baseEnv, options.passEnv);
+  }
+
+  /** Reads what an earlier life left behind. */
+  async open(): Promise<void> {
+    const [results] = await Promise.all([this.#spool.open(), this.#workspaces.open()]);
+    for (const result of results) this.#finished.set(keyOf(result), { ...result, log: undefined });
+  }
+
+  get running(): RunningJob[] {
+    return [...this.#running.values()];
+  }
+
+  get finished(): Result[] {
+    return [...this.#finished.values()];
+  }
+
+  get workspaces(): string[] {
+    return this.#workspaces.keys;
+  }
+
+  /** An ephemeral worker that has done what it was made for and has handed it in. */
+  get spent(): boolean {
+    if (!this.#options.ephemeral || !this.#used || this.#running.size > 0 || this.#finished.size > 0) return false;
+    return this.#used.workspace === undefined || !this.#workspaces.has(this.#used.workspace);
+  }
+
+  /** From now on every job is rejected with this reason. */
+  refuse(reason: string): void {
+    this.#refusal ??= reason;
+  }
+
+  assign(job: AssignedJob): void {
+    const key = keyOf(job);
+    const running = this.#running.get(key);
+    const finished = this.#finished.get(key);
+    // The same attempt again (the engine did not hear us): say again what we said, never run it twice.
+    if (running) return this.#accept(running);
+    if (finished) return this.#deliver(finished);
+    if (this.#remembered.has(key)) return;
+    const reason = this.#whyNot(job);
+    if (reason !== undefined) {
+      this.#options.send({ kind: "rejected", jobId: job.jobId, token: job.token, reason });
+      return;
+    }
+    this.#begin(key, job);
+  }
+
+  cancel(jobId: string, token: string): void {
+    this.#running.get(keyOf({ jobId, token }))?.end("cancelled");
+  }
+
+  acknowledge(of: { jobId: string; token: string }): void {
+    const key = keyOf(of);
+    const finished = this.#finished.get(key);
+    if (!finished) return;
+    this.#finished.delete(key);
+    finished.spooling?.cancel();
+    this.#remember(key);
+    this.#uploader.remove(of);
+    this.#spool.remove(of).catch((error: unknown) => {
+      this.#options.logger.warn({ error, job: of.jobId }, "spooled result could not be removed");
+    });
+    this.#onFinished?.();
+    this.#options.onIdle();
+  }
+
+  releaseWorkspace(workspace: string): void {
+    this.#workspaces.release(workspace).then(
+      () => this.#options.onIdle(),
+      (error: unknown) => this.#options.logger.warn({ error, workspace }, "workspace could not be removed"),
+    );
+  }
+
+  /** A new engine, or the same again: hand in what waits. `stale` names attempts that are no longer wanted, by job id or token. */
+  connected(channel: Channel, stale: readonly string[]): void {
+    this.#connection++;
+    this.#connected = true;
+    const unwanted = (of: { jobId: string; token: string }): boolean =>
+      stale.includes(of.token) || stale.includes(of.jobId);
+    for (const running of this.#running.values()) if (unwanted(running.job)) running.end("forgotten");
+    for (const finished of this.#finished.values()) if (unwanted(finished)) this.acknowledge(finished);
+    this.#uploader.attach(channel);
+    for (const finished of this.#finished.values()) this.#deliver(finished);
+  }
+
+  disconnected(): void {
+    this.#connected = false;
+    this.#uploader.detach();
+    // Nobody will acknowledge soon: what has not reached the disk goes there now.
+    for (const finished of this.#finished.values()) void this.#persist(finished);
+  }
+
+  /** Ends what runs and forgets it; waits for results to be handed in, at most `handInMs`; what is left stays on disk. */
+  async close(bounds: { killAfterMs: number; handInMs: number }): Promise<void> {
+    const { clock } = this.#options;
+    const running = this.running;
+    for (const job of running) job.end("forgotten", bounds.killAfterMs);
+    await Promise.all(running.map((job) => job.done));
+    if (this.#finished.size > 0) {
+      const handedIn = Promise.withResolvers<void>();
+      this.#onFinished = () => (this.#finished.size === 0 ? handedIn.resolve() : undefined);
+      await waitAtMost(clock, bounds.handInMs, handedIn.promise);
+    }
+    await Promise.all([...this.#finished.values()].map((finished) => this.#persist(finished)));
+    for (const finished of this.#finished.values()) finished.log?.discard();
+    this.#uploader.detach();
+    this.#reaper.stop();
+  }
+
+  #whyNot(job: AssignedJob): string | undefined {
+    const { ephemeral, handlers } = this.#options;
+    if (this.#refusal !== undefined) return this.#refusal;
+    if (ephemeral && this.#used && (job.workspace === undefined || job.workspace !== this.#used.workspace)) {
+      return "this ephemeral worker has had its job";
+    }
+    if (this.#running.size >= this.slots) return `all ${this.slots} slots of this worker are taken`;
+    if (this.#finished.size >= SPOOL_MAXIMUM) return `${SPOOL_MAXIMUM} results wait here for their acknowledgement`;
+    if (job.work.kind === "task" && !handlers.has(job.work.handler)) return `no handler "${job.work.handler}" here`;
+    if (job.work.kind === "run" && job.work.container !== undefined) return "this worker runs no containers";
+    return undefined;
+  }
+
+  #begin(key: string, job: AssignedJob): void {
+    const { clock, logger, directory, handlers, baseEnv, masks } = this.#options;
+    const secrets = secretsOf({ ...baseEnv, ...job.work.env }, masks ?? []);
+    const log = new JobLog({
+      jobId: job.jobId,
+      token: job.token,
+      clock,
+      budget: this.#budget,
+      masker: new Masker(secrets),
+      onReady: this.#uploader.notify,
+    });
+    this.#uploader.add(log);
+    this.#used ??= { workspace: job.workspace };
+    const running = new RunningJob(job, log, {
+      clock,
+      logger,
+      reaper: this.#reaper,
+      workspaces: this.#workspaces,
+      inherited: this.#inherited,
+      directory: join(directory, "jobs"),
+      handlers,
+      logsLive: () => this.#uploader.live,
+      onProgress: ({ jobId, token }, message) => this.#options.send({ kind: "progress", jobId, token, message }),
+    });
+    this.#running.set(key, running);
+    this.#accept(running);
+    void running.done.then((outcome) => this.#finish(key, running, outcome));
+  }
+
+  #accept({ job, startedAtMs }: RunningJob): void {
+    this.#options.send({ kind: "accepted", jobId: job.jobId, token: job.token, startedAtMs });
+  }
+
+  #finish(key: string, running: RunningJob, outcome: Outcome): void {
+    const { job, log, startedAtMs } = running;
+    this.#running.delete(key);
+    if (running.forgotten) {
+      this.#remember(key);
+      this.#uploader.remove(job);
+      return this.#options.onIdle();
+    }
+    const { jobId, token } = job;
+    const endedAtMs = this.#options.clock.now();
+    const finished: Finished = { kind: "result", jobId, token, outcome, startedAtMs, endedAtMs, log };
+    this.#finished.set(key, finished);
+    if (this.#connected)
+      finished.spooling = this.#options.clock.after(SPOOL_AFTER_MS, () => void this.#persist(finished));
+    else void this.#persist(finished);
+    this.#deliver(finished);
+    this.#options.onIdle();
+  }
+
+  /** Sends a result over the connection of now, its log first. A later connection sends it again if need be. */
+  #deliver(finished: Finished): void {
+    if (!this.#connected) return;
+    const { log } = finished;
+    const send = (): void => this.#options.send(resultOf(finished));
+    if (!log || log.done) return send();
+    const connection = this.#connection;
+    void log.drained(LOG_FIRST_MS).then(() => {
+      if (this.#connection === connection && this.#connected && this.#finished.has(keyOf(finished))) send();
+    });
+  }
+
+  /** Never rejects: a result that the disk refuses is still in memory and still sent; only the worker's own death loses it. */
+  async #persist(finished: Finished): Promise<void> {
+    finished.spooling?.cancel();
+    try {
+      await this.#spool.write(resultOf(finished));
+    } catch (error) {
+      this.#options.logger.error({ error, job: finished.jobId }, "result could not be spooled");
+    }
+  }
+
+  #remember(key: string): void {
+    this.#remembered.add(key);
+    const [oldest] = this.#remembered;
+    if (this.#remembered.size > REMEMBERED && oldest !== undefined) this.#remembered.delete(oldest);
+  }
+}
+
+function resultOf({ kind, jobId, token, outcome, startedAtMs, endedAtMs }: Finished): Result {
+  return { kind, jobId, token, outcome, startedAtMs, endedAtMs };
+}
+
+function keyOf(of: { jobId: string; token: string }): string {
+  return `${of.jobId} ${of.token}`;
+}

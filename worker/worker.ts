@@ -1,0 +1,263 @@
+import { mkdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import type { Timer } from "../base/clock.ts";
+import { hostIdentity } from "../base/process.ts";
+import type { WorkerState } from "../transport/api/cluster.ts";
+import type { AssignedJob, Hello, ToWorker } from "../transport/api/worker.ts";
+import type { Channel } from "../transport/transport.ts";
+import { HodeiError, unreachable } from "../workflow/errors.ts";
+import type { Offer } from "../workflow/requirement.ts";
+import { machineResources, offerOf } from "./capabilities.ts";
+import { Connection } from "./connect.ts";
+import type { Welcome } from "./connect.ts";
+import { Heartbeat } from "./heartbeat.ts";
+import { Jobs } from "./jobs.ts";
+import type { Worker, WorkerEnd, WorkerOptions } from "./options.ts";
+import { findTools } from "./tools.ts";
+import { UsageMeter } from "./usage.ts";
+
+const LONE_MS = 60_000;
+/** How long a worker that goes waits for its last results to be acknowledged; they stay on disk otherwise. */
+const HAND_IN_MS = 10_000;
+const GOODBYE_MS = 1_000;
+/** `stop` gives steps so long between SIGTERM and SIGKILL. */
+const STOP_GRACE_MS = 2_000;
+
+const EXIT_CODES: Record<WorkerEnd["reason"], number> = { stopped: 0, drained: 0, ephemeral: 0, alone: 5, refused: 1 };
+
+/** Throws INVALID_ARGUMENT for options that cannot work. Nothing runs before `start`. */
+export function createWorker(options: WorkerOptions): Worker {
+  if (options.addresses.length === 0) throw missing("addresses", "needs at least one host:port");
+  if (options.id === "") throw missing("id", "must not be empty");
+  if (options.slots !== undefined && !(options.slots >= 1)) throw missing("slots", "must be at least 1");
+  return new WorkerProcess(options);
+}
+
+function missing(field: string, message: string): HodeiError {
+  return new HodeiError("INVALID_ARGUMENT", `worker option ${field} ${message}`, { field });
+}
+
+/** A worker's life: registering → available ⇄ running → draining → terminated. */
+class WorkerProcess implements Worker {
+  readonly id: string;
+  readonly ready: Promise<void>;
+  readonly done: Promise<WorkerEnd>;
+  readonly #options: WorkerOptions;
+  readonly #ready = Promise.withResolvers<void>();
+  readonly #done = Promise.withResolvers<WorkerEnd>();
+  readonly #jobs: Jobs;
+  readonly #connection: Connection;
+  readonly #probing = new AbortController();
+  #heartbeat: Heartbeat | undefined;
+  #offer: Offer | undefined;
+  /** A better offer waits for a moment without jobs to be told. */
+  #newOffer: Offer | undefined;
+  #lone: Timer | undefined;
+  #state: "new" | "registering" | "serving" | "draining" | "terminated" = "new";
+  #ending: Promise<void> | undefined;
+  #drainReason = "drained";
+  #starting: Promise<void> | undefined;
+
+  constructor(options: WorkerOptions) {
+    this.id = options.id;
+    this.ready = this.#ready.promise;
+    this.done = this.#done.promise;
+    this.#options = options;
+    this.#jobs = new Jobs({
+      ...options,
+      slots: options.slots ?? (options.ephemeral ? 1 : 5),
+      ephemeral: options.ephemeral ?? false,
+      handlers: options.handlers ?? new Map(),
+      send: (message) => this.#connection.send(message),
+      onIdle: () => this.#whenIdle(),
+    });
+    this.#connection = new Connection({
+      ...options,
+      hello: () => this.#hello(),
+      onUp: (welcome, channel) => this.#up(welcome, channel),
+      onMessage: (message) => this.#take(message),
+      onDown: () => this.#down(),
+      onRefused: () => void this.#end("refused"),
+    });
+  }
+
+  state(): WorkerState {
+    switch (this.#state) {
+      case "new":
+        return "creating";
+      case "registering":
+      case "draining":
+      case "terminated":
+        return this.#state;
+      case "serving":
+        return this.#jobs.running.length > 0 ? "running" : "available";
+      default:
+        return unreachable(this.#state);
+    }
+  }
+
+  start(): Promise<void> {
+    this.#starting ??= this.#start();
+    return this.#starting;
+  }
+
+  async stop(): Promise<void> {
+    await this.#end("stopped");
+  }
+
+  async drain(reason = "drained"): Promise<void> {
+    if (this.#state === "new") return await this.#end("drained");
+    if (this.#state === "registering" || this.#state === "serving") {
+      this.#state = "draining";
+      this.#drainReason = reason;
+      this.#jobs.refuse("this worker drains");
+      this.#options.logger.info({ reason, jobs: this.#jobs.running.length }, "worker drains");
+      this.#whenIdle();
+    }
+    await this.done;
+  }
+
+  async #start(): Promise<void> {
+    const { directory, clock, logger, random } = this.#options;
+    this.#state = "registering";
+    await mkdir(join(directory, "jobs"), { recursive: true });
+    const [machine, found] = await Promise.all([machineResources(directory), this.#findTools(), this.#jobs.open()]);
+    this.#offer = offerOf(this.#options, machine, found.tools);
+    const meter = new UsageMeter(clock, this.#offer.total.cpuMillis);
+    this.#heartbeat = new Heartbeat({
+      clock,
+      meter,
+      send: (message) => this.#connection.send(message),
+      jobs: () => this.#jobs.running.map((running) => ({ id: running.job.jobId, group: running.group })),
+    });
+    if (this.#ending) return; // stopped meanwhile
+    this.#watchLoneliness();
+    this.#connection.start();
+    // A pod that lives for one job would spend more on asking versions than the job may take.
+    if (this.#options.ephemeral) return;
+    // Not now: a dozen children at start would take the two cores that the first job needs.
+    clock.sleep(500 + random.float() * 500, this.#probing.signal).then(
+      async () => {
+        const tools = await found.probe(this.#probing.signal);
+        this.#improveOffer(offerOf(this.#options, machine, tools));
+      },
+      () => logger.debug({}, "worker ended before tool versions were asked"),
+    );
+  }
+
+  async #findTools(): ReturnType<typeof findTools> {
+    const { directory, baseEnv, logger, detectTools, toolsFile } = this.#options;
+    if (detectTools === false) return { tools: {}, probe: async () => ({}) };
+    return await findTools({ env: baseEnv, cacheFile: toolsFile ?? join(directory, "tools.json"), logger });
+  }
+
+  /** A hello on a new stream tells it, once no job could be disturbed. */
+  #improveOffer(offer: Offer): void {
+    if (offer.labels.join(" ") === this.#offer?.labels.join(" ")) return;
+    this.#newOffer = offer;
+    this.#whenIdle();
+  }
+
+  #hello(): Hello {
+    const { id, name, requestId, version } = this.#options;
+    if (!this.#offer) throw new HodeiError("INTERNAL", "dialled before the offer was known");
+    return {
+      workerId: id,
+      name,
+      ...(requestId === undefined ? {} : { requestId }),
+      version: version ?? "0.0.0",
+      offer: this.#offer,
+      slots: this.#jobs.slots,
+      host: hostIdentity(),
+      running: this.#jobs.running.map(({ job }) => ({ jobId: job.jobId, token: job.token })),
+      spooled: this.#jobs.finished.map(({ jobId, token }) => ({ jobId, token })),
+      workspaces: this.#jobs.workspaces,
+    };
+  }
+
+  #up(welcome: Welcome, channel: Channel): void {
+    this.#options.logger.info({ engine: welcome.engine, address: channel.address }, "registered with engine");
+    this.#lone?.cancel();
+    if (this.#state === "registering") this.#state = "serving";
+    this.#heartbeat?.start(welcome.heartbeatMs);
+    this.#jobs.connected(channel, welcome.stale);
+    this.#ready.resolve();
+  }
+
+  #down(): void {
+    this.#heartbeat?.stop();
+    this.#jobs.disconnected();
+    this.#watchLoneliness();
+  }
+
+  /** `ends itself after so long without any engine`: one whose engine is gone for good must not run for ever. */
+  #watchLoneliness(): void {
+    this.#lone?.cancel();
+    const loneMs = this.#options.loneMs ?? LONE_MS;
+    if (loneMs > 0 && !this.#ending) this.#lone = this.#options.clock.after(loneMs, () => void this.#end("alone"));
+  }
+
+  #take(message: Exclude<ToWorker, Welcome>): void {
+    switch (message.kind) {
+      case "assign":
+        return this.#jobs.assign(message.job satisfies AssignedJob);
+      case "cancel":
+        return this.#jobs.cancel(message.jobId, message.token);
+      case "ack":
+        return this.#jobs.acknowledge(message);
+      case "releaseWorkspace":
+        return this.#jobs.releaseWorkspace(message.workspace);
+      case "drain":
+        if (message.redirect.length > 0) this.#connection.redirect(message.redirect);
+        else void this.drain("drained by its engine");
+        return;
+      default:
+        return unreachable(message);
+    }
+  }
+
+  /** No job runs. Whoever waited for that comes next: a drain, the end of an ephemeral worker, a better offer. */
+  #whenIdle(): void {
+    if (this.#ending || this.#jobs.running.length > 0) return;
+    if (this.#state === "draining") {
+      void this.#end("drained");
+    } else if (this.#jobs.spent) {
+      void this.#end("ephemeral");
+    } else if (this.#newOffer) {
+      this.#offer = this.#newOffer;
+      this.#newOffer = undefined;
+      this.#connection.renew();
+    }
+  }
+
+  #end(reason: WorkerEnd["reason"]): Promise<void> {
+    this.#ending ??= this.#terminate(reason);
+    return this.#ending;
+  }
+
+  /** Order: no new job, no running job, results handed in, goodbye, nothing left. */
+  async #terminate(reason: WorkerEnd["reason"]): Promise<void> {
+    const { logger, ephemeral, directory } = this.#options;
+    this.#probing.abort();
+    this.#lone?.cancel();
+    this.#jobs.refuse("this worker ends");
+    if (this.#state !== "new") this.#state = "draining";
+    try {
+      await this.#starting;
+      await this.#jobs.close({
+        killAfterMs: STOP_GRACE_MS,
+        handInMs: reason === "drained" || reason === "ephemeral" ? HAND_IN_MS : 0,
+      });
+      const words = reason === "drained" ? this.#drainReason : reason;
+      this.#connection.send({ kind: "goodbye", reason: words });
+      await this.#connection.stop(GOODBYE_MS);
+      this.#heartbeat?.stop();
+      if (ephemeral) await rm(join(directory, "workspaces"), { recursive: true, force: true, maxRetries: 3 });
+    } finally {
+      this.#lone?.cancel();
+      this.#state = "terminated";
+      logger.info({ reason }, "worker ended");
+      this.#done.resolve({ reason, exitCode: EXIT_CODES[reason] });
+    }
+  }
+}
