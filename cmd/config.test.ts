@@ -25,6 +25,10 @@ const VARIABLES: [string, string, (config: ReturnType<typeof loadConfig>) => unk
   ["WORKER_NAME", "builder", (c) => c.worker.name, "builder", undefined],
   ["WORKER_CAPABILITIES", "java-17,git", (c) => c.worker.capabilities, ["java-17", "git"], []],
   ["EPHEMERAL_MODE", "true", (c) => c.worker.ephemeral, true, false],
+  ["HODEI_ENGINES", "a:1,b:2", (c) => c.worker.engines, ["a:1", "b:2"], []],
+  ["HODEI_WORKER_DIRECTORY", "/var/w", (c) => c.worker.directory, "/var/w", undefined],
+  ["HODEI_HANDLERS", "./handlers.ts", (c) => c.worker.handlersFile, "./handlers.ts", undefined],
+  ["HODEI_SLOTS", "3", (c) => c.worker.slots, 3, undefined],
   ["HODEI_WORKER_REQUEST", "wr-1", (c) => c.worker.requestId, "wr-1", undefined],
 ];
 

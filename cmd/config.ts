@@ -32,6 +32,12 @@ export type Config = Readonly<{
     capabilities: readonly string[];
     ephemeral: boolean;
     requestId: string | undefined;
+    /** Every engine a worker may fall back to; `serverHost:serverPort` is tried first. */
+    engines: readonly string[];
+    directory: string | undefined;
+    /** A module that exports handlers. */
+    handlersFile: string | undefined;
+    slots: number | undefined;
   }>;
 }>;
 
@@ -69,8 +75,17 @@ export function loadConfig(env: Environment = process.env): Config {
       capabilities: list(env, "WORKER_CAPABILITIES", []),
       ephemeral: flag(env, "EPHEMERAL_MODE", false),
       requestId: optional(env, "HODEI_WORKER_REQUEST"),
+      engines: list(env, "HODEI_ENGINES", []).map((address) => checkedAddress("HODEI_ENGINES", address)),
+      directory: optional(env, "HODEI_WORKER_DIRECTORY"),
+      handlersFile: optional(env, "HODEI_HANDLERS"),
+      slots: optional(env, "HODEI_SLOTS") === undefined ? undefined : positive(env, "HODEI_SLOTS", 1),
     }),
   });
+}
+
+/** What a worker's steps may inherit; the worker filters it by its own allow-list. */
+export function inheritedEnvironment(env: Environment = process.env): Record<string, string> {
+  return Object.fromEntries(Object.entries(env).filter((entry): entry is [string, string] => entry[1] !== undefined));
 }
 
 function optional(env: Environment, name: string): string | undefined {

@@ -84,25 +84,29 @@ type RunOptions<Names extends string> = Modifiers & {
 
 /** Adds steps in order; a step needs what it refers to, and what `needs` names beside. */
 export type StepBuilder = {
-  run<const Names extends string = never>(
+  run: <const Names extends string = never>(
     id: string,
     options: string | RunOptions<Names>,
-  ): StepRef<{ [K in Names]: string }>;
-  task<Input, Output>(
+  ) => StepRef<{ [K in Names]: string }>;
+  task: <Input, Output>(
     id: string,
     handler: HandlerRef<Input, Output>,
     options: Modifiers & { input: Value<Input> },
-  ): StepRef<Output>;
-  workflow<Input, Output>(
+  ) => StepRef<Output>;
+  workflow: <Input, Output>(
     id: string,
     workflow: Workflow<Input, Output>,
     options: Modifiers & { input: Value<Input>; range?: string; affinity?: "parent" },
-  ): StepRef<Output>;
-  wait<const S extends Schema = Record<never, never>>(
+  ) => StepRef<Output>;
+  wait: <const S extends Schema = Record<never, never>>(
     id: string,
     options: Modifiers & ({ signal: string; schema?: S } | { approval: { message?: string; roles?: string[] } }),
-  ): StepRef<FromSchema<S>>;
-  sleep(id: string, duration: string | Ref<string> | Ref<number>, modifiers?: Modifiers): StepRef<Record<never, never>>;
+  ) => StepRef<FromSchema<S>>;
+  sleep: (
+    id: string,
+    duration: string | Ref<string> | Ref<number>,
+    modifiers?: Modifiers,
+  ) => StepRef<Record<never, never>>;
 };
 
 export type BuildContext<Input> = StepBuilder & {

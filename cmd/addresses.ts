@@ -1,0 +1,70 @@
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+import { z } from "zod";
+import { HodeiError } from "../workflow/errors.ts";
+
+/**
+ * The addresses of an embedded cluster, kept in its data folder and bound again at the next start, so that workers that
+ * outlived it find their way back.
+ */
+export type Addresses = { api: string; http: string; engines: Record<string, string> };
+
+const FILE = "addresses.json";
+const shape = z.object({ api: z.string(), http: z.string(), engines: z.record(z.string(), z.string()) });
+
+export function readAddresses(directory: string): Addresses | undefined {
+  const path = join(directory, FILE);
+  let text: string;
+  try {
+    text = readFileSync(path, "utf8");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
+  }
+  try {
+    return shape.parse(JSON.parse(text));
+  } catch (error) {
+    throw new HodeiError("DATA_CORRUPT", `${path} is not a list of addresses`, {
+      hint: "Delete the file: new addresses are chosen at the next start.",
+      cause: error,
+    });
+  }
+}
+
+/** Whole or not at all: a crash in the middle leaves the older file. */
+export function writeAddresses(directory: string, addresses: Addresses): void {
+  mkdirSync(directory, { recursive: true });
+  const path = join(directory, FILE);
+  writeFileSync(`${path}.new`, `${JSON.stringify(addresses, undefined, 2)}\n`);
+  renameSync(`${path}.new`, path);
+}
+
+/** What was kept, with the gaps filled by free ports and the wishes put first. */
+export async function chooseAddresses(
+  kept: Addresses | undefined,
+  wishes: { host: string; apiPort: number | undefined; httpPort: number | undefined; engines: readonly string[] },
+): Promise<Addresses> {
+  const { host } = wishes;
+  const port = async (wished: number | undefined, known: string | undefined): Promise<string> => {
+    if (wished !== undefined && wished !== 0) return `${host}:${wished}`;
+    if (wished === undefined && known !== undefined) return known;
+    return `${host}:${await freePort(host)}`;
+  };
+  const engines: Record<string, string> = {};
+  for (const name of wishes.engines) engines[name] = await port(undefined, kept?.engines[name]);
+  return { api: await port(wishes.apiPort, kept?.api), http: await port(wishes.httpPort, kept?.http), engines };
+}
+
+/** A port that was free a moment ago; whoever takes it first is told ADDRESS_IN_USE by the server that binds it. */
+function freePort(host: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const probe = createServer();
+    probe.once("error", reject);
+    probe.listen(0, host, () => {
+      const { port } = probe.address() as AddressInfo;
+      probe.close(() => resolve(port));
+    });
+  });
+}

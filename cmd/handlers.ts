@@ -1,0 +1,42 @@
+import type { HandlerContext, TypedHandler } from "../sdk/handler.ts";
+import type { TaskFunction } from "../worker/options.ts";
+import { HodeiError } from "../workflow/errors.ts";
+import { inputViolations } from "../workflow/input.ts";
+import type { JsonObject } from "../workflow/json.ts";
+
+/** The typed handlers among `values` (a module's exports), as a worker wants them: the input is checked before they run. */
+export function taskFunctions(values: readonly unknown[]): Map<string, TaskFunction> {
+  const found = new Map<string, TaskFunction>();
+  for (const value of values) if (isHandler(value)) found.set(value.name, checked(value));
+  return found;
+}
+
+type AnyHandler = TypedHandler<never, unknown>;
+
+function isHandler(value: unknown): value is AnyHandler {
+  return (
+    typeof value === "object" &&
+    value !== null &&
+    "run" in value &&
+    typeof value.run === "function" &&
+    "name" in value &&
+    "input" in value
+  );
+}
+
+function checked(handler: AnyHandler): TaskFunction {
+  return (input, context) => {
+    const violations = inputViolations(handler.input as JsonObject, input);
+    if (violations.length > 0) {
+      const error = new HodeiError(
+        "INVALID_INPUT",
+        `handler ${handler.name}: ${violations.map(({ path, message }) => `${path} ${message}`).join("; ")}`,
+        { violations },
+      );
+      // Trying again with the same input cannot help.
+      throw Object.assign(error, { permanent: true });
+    }
+    const typed: HandlerContext = context;
+    return handler.run(input as never, typed);
+  };
+}

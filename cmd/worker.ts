@@ -1,0 +1,79 @@
+import { hostname, tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import { systemClock } from "../base/clock.ts";
+import { jsonLogger, type Logger } from "../base/log.ts";
+import { systemRandom } from "../base/random.ts";
+import { createGrpcTransport } from "../transport/grpc/transport.ts";
+import { createWorker } from "../worker/worker.ts";
+import type { TaskFunction } from "../worker/options.ts";
+import { HodeiError, toHodeiError } from "../workflow/errors.ts";
+import { type Config, inheritedEnvironment, loadConfig } from "./config.ts";
+import { taskFunctions } from "./handlers.ts";
+import { tlsFiles, tokenOf } from "./session.ts";
+import { VERSION } from "./version.ts";
+
+/**
+ * One worker as a process, configured by environment alone (what a pod gets). It is its own entry, apart from the CLI,
+ * because a cold start is paid for every ephemeral job. SIGTERM and SIGINT drain; a second one ends at once.
+ */
+export async function runWorker(config: Config): Promise<number> {
+  const { worker: own } = config;
+  const name = own.name ?? `${hostname()}-${process.pid}`;
+  const logger = jsonLogger(config.logLevel, { component: "worker", worker: own.id ?? name });
+  const worker = createWorker({
+    addresses: [...new Set([`${own.serverHost}:${own.serverPort}`, ...own.engines])],
+    name,
+    id: own.id ?? `${name}-${systemRandom.hex(4)}`,
+    transport: createGrpcTransport({ clock: systemClock, logger, tls: tlsFiles(config) }),
+    clock: systemClock,
+    random: systemRandom,
+    logger,
+    directory: own.directory ?? join(tmpdir(), `hodei-worker-${own.id ?? `${name}-${process.pid}`}`),
+    offer: { labels: [...own.capabilities, ...config.labels], namespace: config.namespace },
+    handlers: await handlersOf(own.handlersFile, logger),
+    slots: own.slots,
+    ephemeral: own.ephemeral,
+    requestId: own.requestId,
+    token: tokenOf(config.tokenFile),
+    version: VERSION,
+    baseEnv: inheritedEnvironment(),
+  });
+  let asked = false;
+  const leave = (): void => {
+    if (asked) return void worker.stop();
+    asked = true;
+    void worker.drain("signal");
+  };
+  process.on("SIGTERM", leave);
+  process.on("SIGINT", leave);
+  await worker.start();
+  const { reason, exitCode } = await worker.done;
+  logger.info({ reason }, "worker ended");
+  return exitCode;
+}
+
+async function handlersOf(file: string | undefined, logger: Logger): Promise<ReadonlyMap<string, TaskFunction>> {
+  if (file === undefined) return new Map();
+  try {
+    const exported = (await import(pathToFileURL(resolve(file)).href)) as Record<string, unknown>;
+    const found = taskFunctions(Object.values(exported));
+    logger.info({ file, handlers: [...found.keys()] }, "handlers loaded");
+    return found;
+  } catch (error) {
+    throw new HodeiError("INVALID_ARGUMENT", `handlers cannot be loaded from ${file}: ${toHodeiError(error).message}`, {
+      field: "HODEI_HANDLERS",
+      cause: error,
+    });
+  }
+}
+
+if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
+  try {
+    process.exitCode = await runWorker(loadConfig());
+  } catch (error) {
+    const { code, message, field } = toHodeiError(error);
+    process.stderr.write(`${JSON.stringify({ level: "error", code, message, field })}\n`);
+    process.exitCode = 1;
+  }
+}
