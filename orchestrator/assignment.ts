@@ -243,7 +243,10 @@ export class Assignment implements Service {
       this.#confirmed.set(link.name, shards.join());
       return true;
     } catch (error) {
-      this.#options.logger.debug({ engine: link.name, error }, "an engine did not confirm its shards; it is asked again");
+      this.#options.logger.debug(
+        { engine: link.name, error },
+        "an engine did not confirm its shards; it is asked again",
+      );
       return false;
     }
   }

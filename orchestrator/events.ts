@@ -6,7 +6,6 @@ import { Pulse } from "./pulse.ts";
 /** What an orchestrator reports of itself; the kinds engines report travel through unchanged. */
 export const ORCHESTRATOR_EVENTS = {
   EngineJoined: "info",
-  EngineDraining: "info",
   EngineLeft: "info",
   EngineUnreachable: "warning",
   /** Evidence of death: nothing listens at the advertised address. */
@@ -41,7 +40,14 @@ export class EventHub {
 
   emit(kind: OrchestratorEventKind, message: string, about: { engine?: string; facts?: Record<string, string> } = {}) {
     const severity = ORCHESTRATOR_EVENTS[kind];
-    const event: ClusterEvent = { atMs: this.#clock.now(), kind, severity, message, facts: about.facts ?? {}, missed: 0 };
+    const event: ClusterEvent = {
+      atMs: this.#clock.now(),
+      kind,
+      severity,
+      message,
+      facts: about.facts ?? {},
+      missed: 0,
+    };
     if (about.engine !== undefined) event.engine = about.engine;
     this.forward(event);
   }
@@ -61,7 +67,10 @@ export class EventHub {
   }
 
   /** Live from now on, until the signal aborts. An empty `kinds` is all of them. */
-  subscribe(filter: { minSeverity: Severity; kinds: readonly string[] }, signal: AbortSignal): AsyncIterable<ClusterEvent> {
+  subscribe(
+    filter: { minSeverity: Severity; kinds: readonly string[] },
+    signal: AbortSignal,
+  ): AsyncIterable<ClusterEvent> {
     const least = SEVERITIES.indexOf(filter.minSeverity);
     const subscriber: Subscriber = {
       wants: (event) =>

@@ -117,7 +117,9 @@ export class EngineLinks implements Service {
     const { transport, token, clock } = this.#options;
     const link: EngineLink = {
       ...engine,
-      channel: transport.connect(token === undefined ? { address: engine.address } : { address: engine.address, token }),
+      channel: transport.connect(
+        token === undefined ? { address: engine.address } : { address: engine.address, token },
+      ),
       member: true,
       state: "connecting",
       stateSinceMs: clock.monotonic(),
@@ -180,10 +182,10 @@ export class EngineLinks implements Service {
     const about = { engine: link.name, facts: { address: link.address } };
     const at = `engine ${link.name} (${link.address})`;
     if (state === "ready") hub.emit("EngineJoined", `${at} is ready`, about);
-    if (state === "draining") hub.emit("EngineDraining", `${at} drains: its shards move to others`, about);
     if (state === "unreachable") hub.emit("EngineUnreachable", `${at} does not answer: its lease decides`, about);
     // An engine that was never there yet is not lost: it is still starting.
-    if (state === "refused" && before !== "connecting") hub.emit("EngineLost", `nothing listens any more at ${at}`, about);
+    if (state === "refused" && before !== "connecting")
+      hub.emit("EngineLost", `nothing listens any more at ${at}`, about);
     logger.info({ engine: link.name, address: link.address, before, state }, "an engine's state changed");
     this.#changed();
   }

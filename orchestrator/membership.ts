@@ -99,7 +99,10 @@ export class Membership implements Service {
       return undefined;
     }
     if (found.length === 0 && this.#members.size > 0) {
-      this.#logger.warn({ engines: this.#members.size }, "discovery found no engine at all: keeping the last known ones");
+      this.#logger.warn(
+        { engines: this.#members.size },
+        "discovery found no engine at all: keeping the last known ones",
+      );
       return undefined;
     }
     return new Map(found.map((engine) => [engine.name, { name: engine.name, address: engine.address }]));

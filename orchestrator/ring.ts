@@ -58,6 +58,7 @@ function firstBelow(ring: HashRing, key: string, engines: number, below: (engine
   for (let width = 1; ; width = Math.min(width * 4, engines)) {
     const found = ring.range(key, width).find(below);
     if (found !== undefined) return found;
-    if (width >= engines) throw new HodeiError("INTERNAL", `no engine is below the load cap for ${key}: the cap does not add up`);
+    if (width >= engines)
+      throw new HodeiError("INTERNAL", `no engine is below the load cap for ${key}: the cap does not add up`);
   }
 }

@@ -135,7 +135,9 @@ export class Router {
 
   async #read(): Promise<void> {
     const records = await this.#options.store.shards();
-    this.#owners = new Map(records.flatMap(({ shard, owner }) => (owner === undefined ? [] : [[shard, owner] as const])));
+    this.#owners = new Map(
+      records.flatMap(({ shard, owner }) => (owner === undefined ? [] : [[shard, owner] as const])),
+    );
   }
 }
 
