@@ -11,11 +11,22 @@ export const LIMITS = {
   /** Definitions that one definition can reach through sub-workflows. */
   closure: 1000,
   inputBytes: 256 * 1024,
+  /** How deep an input or a payload may nest. */
+  valueDepth: 64,
   /** Of one step iteration. */
   outputBytes: 64 * 1024,
   signalBytes: 64 * 1024,
   scriptBytes: 64 * 1024,
   expressionLength: 4096,
+  /** Nodes of one expression's syntax tree. */
+  expressionNodes: 1000,
+  /** Of parentheses, calls and selections within one expression; also of lists and objects in a template. */
+  expressionDepth: 50,
+  /** Work of one evaluation, and of all expressions of one template together: about 20 ms (see evaluator.ts). */
+  expressionSteps: 200_000,
+  /** Of the JSON that one evaluation, or one template, gives. */
+  expressionResultBytes: 256 * 1024,
+  patternLength: 512,
   labelExpressionLength: 1024,
   idLength: 128,
   steps: 1000,
