@@ -99,7 +99,7 @@ export const stage = (name: string, options: StageOptions): Stage => ({ stage: "
 export const parallel = (name: string, ...stages: Stage[]): Stage => ({ stage: "parallel", name, stages });
 
 /** Compiles to the same plain graph as `defineWorkflow` and YAML. Throws INVALID_DEFINITION for what cannot be laid out. */
-export function pipeline<const S extends Schema>(
+export function pipeline<const S extends Schema = { type: "object" }>(
   options: PipelineOptions<S>,
 ): Workflow<FromSchema<S>, Record<string, unknown>> {
   const { name, version, description, labels } = options;

@@ -135,7 +135,7 @@ export type WorkflowOptions<S extends Schema, Output> = Defaults & {
  * Builds a definition. Nothing runs here but `steps`, once, to lay out the graph; its values are references.
  * Throws INVALID_DEFINITION for a repeated step id; everything else is checked when it is registered or loaded.
  */
-export function defineWorkflow<const S extends Schema, Output>(
+export function defineWorkflow<const S extends Schema = { type: "object" }, Output = void>(
   options: WorkflowOptions<S, Output>,
 ): Workflow<FromSchema<S>, Resolved<Output>> {
   const steps: Record<string, JsonObject> = {};
