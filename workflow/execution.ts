@@ -137,3 +137,20 @@ export function displayState(of: { state: ExecutionState; gate: Gate }): Display
   if (of.state !== "running" || of.gate === "open") return of.state;
   return of.gate === "paused" ? "paused" : "cancelling";
 }
+
+/**
+ * The record of that name. Names come from people: a step called `constructor` must not be found on the prototype, and a
+ * snapshot has one.
+ */
+export function own<T>(records: Readonly<Record<string, T>>, name: string): T | undefined {
+  return Object.hasOwn(records, name) ? records[name] : undefined;
+}
+
+/** The same, made when there is none. */
+export function ownOr<T>(records: Record<string, T>, name: string, make: () => T): T {
+  const known = own(records, name);
+  if (known !== undefined) return known;
+  const made = make();
+  records[name] = made;
+  return made;
+}

@@ -63,6 +63,8 @@ export type Transition = {
   enqueue: Job[];
   /** By job id. Queued ones leave the queue; running ones are told to stop. */
   cancel: string[];
+  /** Those of `cancel` whose result must not be taken any more, whatever their state (timeouts, losses, a grace that is over). */
+  revoke?: string[];
   timers: Timer[];
   clearTimers: string[];
   outbox: OutboxMessage[];
