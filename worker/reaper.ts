@@ -15,9 +15,9 @@ while read -r what group; do
     -) case $groups in *" $group "*) groups="\${groups%%" $group "*} \${groups#*" $group "}" ;; esac ;;
   esac
 done
-for group in $groups; do kill -TERM -- "-$group"; kill -CONT -- "-$group"; done 2>/dev/null
+for group in $groups; do kill -TERM "-$group"; kill -CONT "-$group"; done 2>/dev/null
 [ "$groups" = " " ] || sleep 2
-for group in $groups; do kill -KILL -- "-$group"; done 2>/dev/null
+for group in $groups; do kill -KILL "-$group"; done 2>/dev/null
 exit 0
 `;
 

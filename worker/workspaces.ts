@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
-import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { renameSync } from "node:fs";
+import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { isSystemError } from "../base/process.ts";
 
@@ -66,12 +67,15 @@ export class Workspaces {
     if (entry.users === 0) await this.#remove(key, entry.path);
   }
 
-  /** Renamed first: a large folder takes long to delete, and the name must be free at once. */
+  /**
+   * Renamed first, since a large folder takes long to delete; and in this very turn, so that a job that enters the
+   * same name next cannot have its new folder moved away from under it.
+   */
   async #remove(key: string, path: string): Promise<void> {
     this.#held.delete(key);
     const trash = `${path}.${this.#trash++}.removed`;
     try {
-      await rename(path, trash);
+      renameSync(path, trash);
     } catch (error) {
       if (isSystemError(error, "ENOENT")) return;
       throw error;
