@@ -304,7 +304,7 @@ function chain(node: ASTNode, walk: Walk): Shape {
       const shape = chain(holder, walk);
       if (key.op === "value" && typeof key.args === "string") return field(node, shape, key.args, walk);
       visit(key, walk);
-      return ANY;
+      return shape.kind === "list" ? shape.of : ANY;
     }
     default:
       return visit(node, walk);

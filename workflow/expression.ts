@@ -76,13 +76,13 @@ function compute(expression: string, scope: Scope, budget: Budget): Json {
   try {
     return toJson(run(expression, root, scope, budget), budget);
   } catch (error) {
-    if (error instanceof Failure) {
-      throw invalid(expression, { message: error.describe(), at: error.node.pos }, error.cause ?? error);
+    // The evaluator's own errors hold the tree and the whole scope: their words go on, they do not.
+    if (error instanceof Failure) throw invalid(expression, { message: error.describe(), at: error.node.pos });
+    if (error instanceof Exhausted || error instanceof ValueError) {
+      throw invalid(expression, { message: error.message, at: 0 });
     }
-    // RangeError: the engine's stack, for an expression that is all one long chain.
-    if (error instanceof Exhausted || error instanceof ValueError || error instanceof RangeError) {
-      throw invalid(expression, { message: error.message, at: 0 }, error);
-    }
+    // The engine's stack, for an expression that is all one long chain.
+    if (error instanceof RangeError) throw invalid(expression, { message: error.message, at: 0 }, error);
     throw error;
   }
 }
