@@ -1,0 +1,51 @@
+import { HodeiError } from "../../workflow/errors.ts";
+import type { OperationRow, SettledToken, StoredAnswer } from "./rows.ts";
+import { REMEMBERED, type State } from "./state.ts";
+import { dropOldest } from "./sets.ts";
+
+/**
+ * The first answer to an operation id, while it is among the newest REMEMBERED.operations. Errors: INVALID_ARGUMENT
+ * when the id was used for another kind of call.
+ */
+export function recall<Kind extends StoredAnswer["kind"]>(
+  state: State,
+  opId: string,
+  kind: Kind,
+): Extract<StoredAnswer, { kind: Kind }> | undefined {
+  const answer = state.operations.get(opId)?.answer;
+  if (answer === undefined) return undefined;
+  if (isOf(answer, kind)) return answer;
+  throw new HodeiError("INVALID_ARGUMENT", `operation id ${opId} was used for another call (${answer.kind})`, {
+    field: "opId",
+  });
+}
+
+function isOf<Kind extends StoredAnswer["kind"]>(
+  answer: StoredAnswer,
+  kind: Kind,
+): answer is Extract<StoredAnswer, { kind: Kind }> {
+  return answer.kind === kind;
+}
+
+/** Only for calls that wrote something: repeating one that did not is harmless, and then costs no commit. */
+export function remember(state: State, opId: string, answer: StoredAnswer, settled: SettledToken[] = []): void {
+  const row = { order: state.order++, opId, answer, settled };
+  // A ring of slots: the new row overwrites the oldest on disk, so forgetting costs no write of its own.
+  state.journal.put("operations", String(state.operationSlot), row);
+  state.operationSlot = (state.operationSlot + 1) % REMEMBERED.operations;
+  keep(state, row);
+}
+
+function keep(state: State, row: OperationRow): void {
+  state.operations.set(row.opId, row);
+  dropOldest(state.operations, REMEMBERED.operations);
+  for (const token of row.settled) state.settled.set(token.token, token);
+  dropOldest(state.settled, REMEMBERED.settledTokens);
+}
+
+export function restoreOperations(state: State, rows: Iterable<[string, OperationRow]>): void {
+  const sorted = [...rows].sort(([, a], [, b]) => a.order - b.order);
+  for (const [, row] of sorted) keep(state, row);
+  const newest = sorted.at(-1);
+  state.operationSlot = newest === undefined ? 0 : (Number(newest[0]) + 1) % REMEMBERED.operations;
+}
