@@ -1,6 +1,6 @@
 import type { Clock } from "../base/clock.ts";
 import type { Random } from "../base/random.ts";
-import type { ExecutionHead, Store, WatchTopic } from "../store/store.ts";
+import type { ExecutionHead, JobRecord, Store, WatchTopic } from "../store/store.ts";
 import type { ExecutionSummary, ExecutionView, HistoryEntry, LogsResponse } from "../transport/api/execution.ts";
 import type { CallContext, ServiceHandlers } from "../transport/transport.ts";
 import type { Definition } from "../workflow/definition.ts";
@@ -11,7 +11,7 @@ import { fold } from "../workflow/fold.ts";
 import { LIMITS } from "../workflow/limits.ts";
 import { parseNormalForm } from "../workflow/load.ts";
 import type { Message } from "../workflow/message.ts";
-import { stepViews } from "../workflow/view.ts";
+import { type OpenJob, stepViews } from "../workflow/view.ts";
 import { Pulse } from "./pulse.ts";
 import { Recent } from "./recent.ts";
 import { checkKnownId, messageId, pageSize, parseJson } from "./request.ts";
@@ -243,7 +243,7 @@ export class Executions implements Handlers {
       ...(execution.output === undefined ? {} : { outputJson: JSON.stringify(execution.output) }),
       ...(execution.error === undefined ? {} : { error: execution.error }),
       ...(engine === undefined ? {} : { engine }),
-      steps: stepViews(definition, execution, open),
+      steps: stepViews(definition, execution, open.map(openJob)),
     };
   }
 
@@ -268,6 +268,17 @@ export class Executions implements Handlers {
     this.#definitions.set(head.digest, definition);
     return { head, execution, definition };
   }
+}
+
+function openJob({ job, state, worker, facts, mismatches = [] }: JobRecord): OpenJob {
+  const reason = mismatches.map((mismatch) => `${mismatch.clause}: ${mismatch.reason}`).join("; ");
+  return {
+    jobId: job.id,
+    state,
+    ...(worker === undefined ? {} : { worker }),
+    ...(facts.startedAtMs === undefined ? {} : { startedAtMs: facts.startedAtMs }),
+    ...(reason === "" ? {} : { reason }),
+  };
 }
 
 export function unknownExecution(namespace: string, id: string): HodeiError {

@@ -158,7 +158,7 @@ function whyClass(
   const label = job.requirement.label === undefined ? "" : ` with label "${job.requirement.label}"`;
   const handler = job.requirement.handler === undefined ? "" : ` with handler "${job.requirement.handler}"`;
   const lines = [
-    `It asks for a worker${label}${handler}; ${position < 0 ? "at least " : ""}${before} jobs go before it.`,
+    `It asks for a worker${label}${handler}; ${position < 0 ? "at least " : ""}${before} ${before === 1 ? "job goes" : "jobs go"} before it.`,
   ];
   const found = demand.find((one) => one.classKey === classKey);
   if (!found) return [...lines, "It is held back for now, or about to be given out."];
@@ -188,7 +188,7 @@ const ago = (nowMs: number, sinceMs: number): string =>
   formatDuration(Math.max(0, Math.round((nowMs - sinceMs) / 1000) * 1000));
 
 function viewOf({ job, state, worker, facts, mismatches }: JobRecord): JobView {
-  const { id, executionId, step, iteration, attempt, priority } = job;
+  const { id, executionId, step, iteration, attempt, priority, requirement } = job;
   const reason = mismatches?.map((mismatch) => `${mismatch.clause}: ${mismatch.reason}`).join("; ");
   return {
     id,
@@ -198,6 +198,7 @@ function viewOf({ job, state, worker, facts, mismatches }: JobRecord): JobView {
     attempt,
     state,
     priority,
+    requirement,
     enqueuedAtMs: facts.enqueuedAtMs,
     ...(worker === undefined ? {} : { worker }),
     ...(facts.claimedAtMs === undefined ? {} : { claimedAtMs: facts.claimedAtMs }),

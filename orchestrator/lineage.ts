@@ -34,7 +34,7 @@ export class Lineage {
     parent: ParentRef,
     child: { name: string; version: string; digest: string },
   ): Promise<Closure> {
-    const key = `${parent.uid} ${child.digest}`;
+    const key = `${parent.uid} ${child.name}@${child.version} ${child.digest}`;
     const known = this.#closures.get(key);
     if (known) return known;
     const { lock, definitions } = await this.#parent(namespace, parent);

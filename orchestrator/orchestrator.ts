@@ -103,7 +103,7 @@ export function createOrchestrator(options: OrchestratorOptions): Orchestrator {
   };
 }
 
-const LOOK_AGAIN_MS = 50;
+const LOOK_AGAIN_MS = 10;
 
 /** The store is asked rather than the leader, which may be another orchestrator. */
 async function everyShardOwned(

@@ -29,7 +29,7 @@ type Pinned = {
 };
 
 /** A child's start has no caller whose deadline it could keep: its engine asks again after this. */
-const CHILD_DEADLINE_MS = 10_000;
+const CHILD_DEADLINE_MS = 3_000;
 
 /** The one way to start an execution: for clients, for single jobs and, with a parent, for sub-workflows. */
 export class Starter {
