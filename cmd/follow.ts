@@ -94,9 +94,8 @@ function plainLines(): Screen {
     line: say,
     end(view) {
       tell(view);
-      say(
-        `${view.workflow}@${view.version} ${view.id}: ${view.state}${view.endedAtMs === undefined ? "" : ` in ${shortDuration(view.endedAtMs - view.startedAtMs)}`}`,
-      );
+      const took = view.endedAtMs === undefined ? "" : ` in ${shortDuration(view.endedAtMs - view.startedAtMs)}`;
+      say(`${view.workflow}@${view.version} ${view.id}: ${view.state}${took}`);
     },
   };
 }
