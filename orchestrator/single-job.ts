@@ -111,5 +111,7 @@ function checkEnv(env: Record<string, string>): void {
  */
 export function shellQuoted(word: string): string {
   if (/^[A-Za-z0-9_@%+=:,./-]+$/.test(word)) return word;
-  return `'${word.replaceAll("'", `'\\''`).replaceAll("${{", "$''{{")}'`;
+  // By functions: in a replacement text `$'` would stand for what follows the match.
+  const closed = word.replaceAll("'", () => `'\\''`).replaceAll("${{", () => "$''{{");
+  return `'${closed}'`;
 }

@@ -22,7 +22,11 @@ spec: { steps: { hello: { run: echo hello }, bye: { needs: [hello], run: echo by
 afterEach(() => fleet.stop());
 
 const request = (id: string, labels: Record<string, string> = {}): StartRequest => ({
-  ...{ id, workflow: "greet", range: "", inputJson: '{"a":1}', labels },
+  id,
+  workflow: "greet",
+  range: "",
+  inputJson: '{"a":1}',
+  labels,
 });
 const start = (id: string, labels: Record<string, string> = {}) =>
   client.call("execution", "start", request(id, labels));
@@ -138,7 +142,11 @@ describe("watch", () => {
     await finish("one");
     const entries = await watched;
     expect(entries.map(typeOf)).toEqual([
-      ...["executionStarted", "signalReceived", "signalReceived", "signalReceived", "executionEnded"],
+      "executionStarted",
+      "signalReceived",
+      "signalReceived",
+      "signalReceived",
+      "executionEnded",
     ]);
     expect(entries.map(({ revision }) => revision)).toEqual([1, 2, 3, 4, 4]);
     const later = await collect(client.stream("execution", "watch", { id: "one", afterRevision: 3 }));

@@ -36,7 +36,14 @@ export async function startFleet(count: number, options: Partial<OrchestratorOpt
   const others: Orchestrator[] = [];
   const another: Fleet["another"] = (more = {}) => {
     const made = createOrchestrator({
-      ...{ store, transport, discovery, clock, random, logger: silentLogger, shards: SHARDS, joinDebounceMs: 0 },
+      store,
+      transport,
+      discovery,
+      clock,
+      random,
+      logger: silentLogger,
+      shards: SHARDS,
+      joinDebounceMs: 0,
       version: "test",
       loadBalancer: "consistent-hash",
       ...options,
@@ -64,7 +71,13 @@ export async function startFleet(count: number, options: Partial<OrchestratorOpt
   });
   if (count > 0) await orchestrator.ready(AbortSignal.timeout(10_000));
   return {
-    ...{ store, transport, discovery, orchestrator, engines, join, another },
+    store,
+    transport,
+    discovery,
+    orchestrator,
+    engines,
+    join,
+    another,
     client: (namespace) =>
       transport.connect({ address: server.address, ...(namespace === undefined ? {} : { token: namespace }) }),
     async stop() {

@@ -60,6 +60,7 @@ describe("the assignment of shards", () => {
     fleet = await startFleet(3);
     fleet.discovery.set(fleet.engines.slice(0, 2));
     await eventually(() => ownedBy("engine-1", "engine-2"));
+    expect(fleet.engines[2]?.owned()).toEqual([]);
   });
 
   it("moves everything away from an engine that is drained", async () => {
@@ -84,8 +85,9 @@ describe("the assignment of shards", () => {
     const second = fleet.another({ name: "second" });
     await second.start();
     await fleet.orchestrator.stop();
-    await fleet.join("engine-3");
+    const joined = await fleet.join("engine-3");
     await eventually(() => ownedBy("engine-1", "engine-2", "engine-3"));
+    expect(joined.generations.length).toBeGreaterThan(0);
   });
 });
 

@@ -1,7 +1,7 @@
 import type { Clock } from "../../base/clock.ts";
 import type { Random } from "../../base/random.ts";
 import type { Assignment, ExecutionHead, Fence, Store } from "../../store/store.ts";
-import type { EngineView } from "../../transport/api/cluster.ts";
+import type { ClusterEvent, EngineView, WorkerView } from "../../transport/api/cluster.ts";
 import type { EngineStartRequest } from "../../transport/api/engine.ts";
 import type { EngineAddress } from "../../transport/discovery/discovery.ts";
 import type { Server, ServiceHandlers, Transport } from "../../transport/transport.ts";
@@ -26,13 +26,17 @@ export type SmallEngine = EngineAddress & {
   owned: () => number[];
   /** Every assign it was told, newest last. */
   generations: number[];
-  /** Jobs that the next start enqueues. */
+  workers: WorkerView[];
+  /** Workers it was told to drain. */
+  drained: string[];
+  /** Jobs that a start enqueues. */
   jobs: (start: EngineStartRequest, shard: number) => Job[];
   /** Calls that the engine refuses with this, until it is taken away. */
   refuse: HodeiError | undefined;
   starts: EngineStartRequest[];
   /** Claims one job for a worker `w1` with these labels. */
   claim: (labels?: string[]) => Promise<Claim>;
+  report: (event: ClusterEvent) => void;
   /** The process is gone: nothing listens, nothing is released. */
   die: () => Promise<void>;
   stop: () => Promise<void>;
@@ -46,7 +50,8 @@ type Parts = { store: Store; transport: Transport; clock: Clock; random: Random;
 export async function startEngine(parts: Parts, name: string): Promise<SmallEngine> {
   const { store, transport, clock, random, ttlMs = 60_000 } = parts;
   const fences = new Map<number, Fence>();
-  const wake: (() => void)[] = [];
+  const reported: ClusterEvent[] = [];
+  let wake = (): void => {};
   let session = "";
   let latest = 0;
 
@@ -65,8 +70,16 @@ export async function startEngine(parts: Parts, name: string): Promise<SmallEngi
       expectedRevision: head.revision,
       events: events.map((event) => JSON.stringify(event)),
       head,
-      ...{ take: [], settle: [], cancel: [], timers: [], clearTimers: [], fire: [], outbox: [], outboxDone: [] },
-      ...{ releaseWorkspaces: [], claimFor: [] },
+      take: [],
+      settle: [],
+      cancel: [],
+      timers: [],
+      clearTimers: [],
+      fire: [],
+      outbox: [],
+      outboxDone: [],
+      releaseWorkspaces: [],
+      claimFor: [],
       ...extra,
     });
     if (answer.status === "OK" || answer.status === "DUPLICATE") return answer.revision;
@@ -98,7 +111,7 @@ export async function startEngine(parts: Parts, name: string): Promise<SmallEngi
       return { revision: await commit(fence, head, events, { enqueue: [] }) };
     },
     async status() {
-      return { engine: { ...engine.view, shards: fences.size }, workers: [] };
+      return { engine: { ...engine.view, shards: fences.size }, workers: engine.workers };
     },
     async drain() {
       engine.view = { ...engine.view, state: "draining" };
@@ -106,15 +119,15 @@ export async function startEngine(parts: Parts, name: string): Promise<SmallEngi
       fences.clear();
       return {};
     },
-    async drainWorker() {
+    async drainWorker({ id }) {
+      engine.drained.push(id);
       return {};
     },
     async *events(_, { signal }) {
       while (!signal.aborted) {
-        await new Promise<void>((resolve) => {
-          wake.push(resolve);
-          signal.addEventListener("abort", () => resolve(), { once: true });
-        });
+        const event = reported.shift();
+        if (event) yield event;
+        else await new Promise<void>((resolve) => (wake = resolve));
       }
     },
     async assign({ generation, shards }) {
@@ -137,7 +150,7 @@ export async function startEngine(parts: Parts, name: string): Promise<SmallEngi
   const counts = { shards: 0, capacity: 4, activeExecutions: 0, activeJobs: 0, workers: 0 };
   const stopServer = async (): Promise<void> => {
     const stopped = server.stop(0);
-    for (const resolve of wake) resolve();
+    wake();
     await stopped;
   };
   const engine: SmallEngine = {
@@ -146,6 +159,8 @@ export async function startEngine(parts: Parts, name: string): Promise<SmallEngi
     view: { ...info, ...counts, state: "ready" },
     owned: () => [...fences.keys()],
     generations: [],
+    workers: [],
+    drained: [],
     jobs: () => [],
     refuse: undefined,
     starts: [],
@@ -156,6 +171,10 @@ export async function startEngine(parts: Parts, name: string): Promise<SmallEngi
       const answer = await store.claim({ opId: random.id(), session, workers: [slot] });
       if ("status" in answer) throw new Error("the session is over");
       return { assignment: answer.assignments[0] as Assignment, session };
+    },
+    report(event) {
+      reported.push(event);
+      wake();
     },
     die: stopServer,
     async stop() {
@@ -186,7 +205,9 @@ export function jobOf(start: EngineStartRequest, shard: number): Job {
     requirement: requirementOf(step.agent, {}),
     priority: "normal",
     work: { kind: "run", script: step.script, shell: step.shell, env: {} },
-    ...{ startMs: 1_000, runMs: 1_000, graceMs: 1_000 },
+    startMs: 1_000,
+    runMs: 1_000,
+    graceMs: 1_000,
   };
 }
 
@@ -209,7 +230,15 @@ function headOf(request: EngineStartRequest, shard: number, nowMs: number): Exec
   const lock = JSON.parse(request.lockJson) as Lock;
   const uses = Object.values(lock.entries).map((entry) => `${entry.name}@${entry.version}`);
   return {
-    ...{ namespace, id, uid, shard, workflow, version, digest, requestDigest, labels },
+    namespace,
+    id,
+    uid,
+    shard,
+    workflow,
+    version,
+    digest,
+    requestDigest,
+    labels,
     revision: 0,
     uses: [`${workflow}@${version}`, ...uses],
     state: "running",
@@ -225,7 +254,12 @@ function started(request: EngineStartRequest, atMs: number): HistoryEvent {
     type: "executionStarted",
     atMs,
     start: {
-      ...{ namespace, id, uid, labels, requestDigest, runNumber },
+      namespace,
+      id,
+      uid,
+      labels,
+      requestDigest,
+      runNumber,
       definition: { name: request.workflow, version: request.version, digest: request.digest },
       lock: JSON.parse(request.lockJson) as Lock,
       input: JSON.parse(request.inputJson) as Json,

@@ -142,7 +142,7 @@ describe("start", () => {
     expect(
       allStarts()
         .map(({ runNumber }) => runNumber)
-        .sort(),
+        .toSorted((a, b) => a - b),
     ).toEqual([1, 2]);
   });
 
@@ -169,7 +169,11 @@ describe("children", () => {
     return { ref, digest };
   };
   const child = (over: object = {}) => ({
-    ...{ namespace: "default", id: "parent/call/0", workflow: "lib", version: "1.0.0", inputJson: '{"who":"sea"}' },
+    namespace: "default",
+    id: "parent/call/0",
+    workflow: "lib",
+    version: "1.0.0",
+    inputJson: '{"who":"sea"}',
     ...over,
   });
 
