@@ -20,7 +20,11 @@ export async function machineResources(directory: string): Promise<Resources> {
 }
 
 /** What was given wins over what was found; label lists are joined, and seed-style labels say all they mean. */
-export function offerOf(options: WorkerOptions, machine: Resources, tools: Tools): Offer {
+export function offerOf(
+  options: Pick<WorkerOptions, "offer" | "handlers" | "ephemeral">,
+  machine: Resources,
+  tools: Tools,
+): Offer {
   const given = options.offer ?? {};
   const found = [platform(), ...(ARCH_LABELS[arch()] ?? [arch()]), ...toolLabels(tools)];
   return {
