@@ -29,8 +29,9 @@ export class Pipe<T> {
     return this.#buffer.length < STREAM_BUFFER && this.#bytes < STREAM_BUFFER_BYTES;
   }
 
-  get closed(): boolean {
-    return this.#closed !== undefined;
+  /** Messages that wait for the reader. */
+  get length(): number {
+    return this.#buffer.length;
   }
 
   /** Resolves when the item is in the buffer (or with the reader); rejects once the pipe is closed. */

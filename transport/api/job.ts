@@ -1,3 +1,4 @@
+import type { Requirement } from "../../workflow/requirement.ts";
 import type { Unary } from "../transport.ts";
 
 /** Single jobs: `submit` is the start of a one-step execution. */
@@ -33,4 +34,6 @@ export type JobView = {
   claimedAtMs?: number;
   priority: "low" | "normal" | "high";
   reason?: string;
+  /** What it asks of a worker. */
+  requirement?: Requirement;
 };
