@@ -19,6 +19,8 @@ const ANYTHING: JsonObject = {};
 /** How a field of the normal form is called in a document, where the two differ. */
 const WRITTEN: Record<string, string> = { script: "run", handler: "task", duration: "sleep", range: "workflow" };
 
+const OF_WAIT = ["signal", "approval", "schema"];
+
 /**
  * Everything that changed, the version itself apart. What callers stand on is the input, the output, the ids of steps
  * (retry, logs and history name them) and the signals waited for: taking from these is major, adding is minor. All
@@ -53,7 +55,9 @@ class Changes {
   readonly list: Change[] = [];
 
   add(bump: Change["bump"], path: Path, message: string): void {
-    this.list.push({ bump, path: formatPath(path), message });
+    const change = { bump, path: formatPath(path), message };
+    const told = this.list.some((one) => one.path === change.path && one.message === message && one.bump === bump);
+    if (!told) this.list.push(change);
   }
 }
 
@@ -98,7 +102,9 @@ function fieldChanges(older: Step, newer: Step, path: Path, changes: Changes): v
     if (same(before.get(key), after.get(key))) continue;
     // Told by signalChanges, word by word.
     if (key === "schema" && same(before.get("signal"), after.get("signal"))) continue;
-    changes.add("patch", [...path, WRITTEN[key] ?? key], "changed");
+    // A signal that came or went is told by name above; this is for the step.
+    if (newer.kind === "wait" && OF_WAIT.includes(key)) changes.add("patch", [...path, "wait"], "waits otherwise");
+    else changes.add("patch", [...path, WRITTEN[key] ?? key], "changed");
   }
 }
 

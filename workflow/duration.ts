@@ -24,7 +24,8 @@ export function parseDuration(text: string | number): number {
   if (ms > MAX_DURATION_MS) {
     throw new HodeiError("INVALID_ARGUMENT", `the duration ${JSON.stringify(text)} is longer than ten years`);
   }
-  return Math.round(ms);
+  // + 0 makes of -0 the plain one.
+  return Math.round(ms) + 0;
 }
 
 function partsMs(text: string): number | undefined {

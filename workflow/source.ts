@@ -6,6 +6,7 @@ import type { Json } from "./json.ts";
 import { LIMITS } from "./limits.ts";
 import { formatPath } from "./path.ts";
 import type { Path } from "./path.ts";
+import { isJsonObject } from "./schema.ts";
 import { invalidDefinition } from "./violations.ts";
 import type { Locate } from "./violations.ts";
 
@@ -187,6 +188,15 @@ function childOf(node: ParsedNode, part: string | number): { node: ParsedNode | 
   }
   const pair = pairsOf(node).find(({ key }) => keyOf(key) === part);
   return pair === undefined ? undefined : { node: pair.value, keyOffset: pair.key.range[0] };
+}
+
+/** Whether the document itself has something there, and what: the normal form has defaults filled and needs sorted. */
+export function written(document: Json, path: Path): Json | undefined {
+  let value: Json | undefined = document;
+  for (const part of path) {
+    value = isJsonObject(value) && typeof part === "string" && Object.hasOwn(value, part) ? value[part] : undefined;
+  }
+  return value;
 }
 
 /**

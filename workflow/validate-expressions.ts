@@ -4,6 +4,7 @@ import type { Names } from "./expression.ts";
 import type { Json } from "./json.ts";
 import type { Path } from "./path.ts";
 import { isJsonList, isJsonObject } from "./schema.ts";
+import { written } from "./source.ts";
 import type { Violations } from "./violations.ts";
 
 /**
@@ -37,21 +38,11 @@ function checkStep(step: Step, path: Path, document: Json, check: (has: Names["h
   const inner = check({ matrix: step.matrix !== undefined, item: step.forEach !== undefined });
   for (const [name, value] of Object.entries(step.env)) {
     const own = [...path, "env", name];
-    if (stands(document, own)) inner.template(value, own);
+    if (written(document, own) !== undefined) inner.template(value, own);
     else inner.template(value, ["spec", "env", name], ` (in step "${step.id}")`);
   }
   if (step.kind === "task" || step.kind === "workflow") inner.template(step.input, [...path, "input"]);
   if (step.kind === "sleep") inner.template(step.duration, [...path, "sleep"]);
-}
-
-/** Whether the document itself has something there. */
-function stands(document: Json, path: Path): boolean {
-  let value: Json | undefined = document;
-  for (const part of path) {
-    if (!isJsonObject(value) || typeof part !== "string" || !Object.hasOwn(value, part)) return false;
-    value = value[part];
-  }
-  return true;
 }
 
 class Checker {

@@ -1,6 +1,8 @@
 import type { Definition, Step } from "./definition.ts";
 import type { Json } from "./json.ts";
 import type { Path } from "./path.ts";
+import { isJsonList } from "./schema.ts";
+import { written } from "./source.ts";
 import { suggestion } from "./suggest.ts";
 import { checkExpressions } from "./validate-expressions.ts";
 import type { Violations } from "./violations.ts";
@@ -10,13 +12,18 @@ import type { Violations } from "./violations.ts";
  * `document` is what was read, to tell what a step wrote itself from what it took from the defaults.
  */
 export function validateDefinition(definition: Definition, document: Json, violations: Violations): void {
+  const refuseNeed = (path: Path, need: string, hint: string): void => {
+    const needs = written(document, [...path, "needs"]);
+    const index = isJsonList(needs) ? [needs.indexOf(need)] : [];
+    violations.add([...path, "needs", ...index], `unknown step ${JSON.stringify(need)}${hint}`);
+  };
   const ids = { steps: Object.keys(definition.steps), finally: Object.keys(definition.finally) };
   for (const id of ids.steps) {
     for (const need of unknownNeeds(definition.steps, id)) {
       const hint = Object.hasOwn(definition.finally, need)
         ? "; it stands under finally, which runs after all steps"
         : "";
-      refuseNeed(["spec", "steps", id], definition.steps[id], need, hint || suggestion(need, ids.steps), violations);
+      refuseNeed(["spec", "steps", id], need, hint || suggestion(need, ids.steps));
     }
   }
   for (const id of ids.finally) {
@@ -24,7 +31,7 @@ export function validateDefinition(definition: Definition, document: Json, viola
       const hint = Object.hasOwn(definition.steps, need)
         ? "; a step of finally needs only others there, since all steps have ended before"
         : suggestion(need, ids.finally);
-      refuseNeed(["spec", "finally", id], definition.finally[id], need, hint, violations);
+      refuseNeed(["spec", "finally", id], need, hint);
     }
   }
   for (const group of ["steps", "finally"] as const) {
@@ -38,12 +45,6 @@ export function validateDefinition(definition: Definition, document: Json, viola
 
 function unknownNeeds(steps: Record<string, Step>, id: string): string[] {
   return steps[id]?.needs.filter((need) => !Object.hasOwn(steps, need)) ?? [];
-}
-
-function refuseNeed(path: Path, step: Step | undefined, need: string, hint: string, violations: Violations): void {
-  // The normal form has needs sorted, so the index is only right when they were; the message names the need anyway.
-  const index = step?.needs.indexOf(need) ?? 0;
-  violations.add([...path, "needs", index], `unknown step ${JSON.stringify(need)}${hint}`);
 }
 
 /** One cycle as it is walked, its first step repeated at the end; undefined when there is none. */
