@@ -17,6 +17,8 @@ export type Job = {
   requirement: Requirement;
   priority: Priority;
   work: Work;
+  /** Of the execution's workflow (BUILD_NUMBER): the engine that gives the job out may not have the execution. */
+  runNumber?: number;
   /** Key of the workspace (`executionUid/name`): its jobs run on the one worker that holds it. */
   workspace?: string;
   /** From given to a worker to running; kept by the worker's engine. */

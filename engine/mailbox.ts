@@ -1,0 +1,65 @@
+import type { HodeiError } from "../workflow/errors.ts";
+import type { Definition } from "../workflow/definition.ts";
+import type { Message } from "../workflow/message.ts";
+
+/** One thing for an execution, with what must leave the store in the commit that folds it. */
+export type Envelope = {
+  /** Absent: nothing to fold, only something to take off the store's lists. */
+  message?: Message;
+  /** With a start: everything locked, by digest, and its root. */
+  opening?: { definitions: Record<string, string>; definition: Definition };
+  /** Of the execution that an outcome was made for; an outcome for an older one of the same id is dropped. */
+  uid?: string;
+  /** An inbox entry. */
+  take?: string;
+  /** An outcome that came straight from a worker of this engine. */
+  settle?: { jobId: string; token: string };
+  /** A timer that fired. */
+  fire?: string;
+  /** An outbox entry whose delivery was acknowledged. */
+  outboxDone?: string;
+  /** Called exactly once. */
+  done(result: Result): void;
+};
+
+export type Committed = {
+  status: "committed";
+  revision: number;
+  uid: string;
+  version: string;
+  digest: string;
+  created: boolean;
+};
+
+export type Result =
+  | Committed
+  /** This message alone was refused, or the shard is not ours any more (NOT_OWNER). Nothing of it was recorded. */
+  | { status: "failed"; error: HodeiError }
+  /** Only for `settle`: this turn could not take the outcome; the store must judge it by `reportAndClaim`. */
+  | { status: "report" }
+  /** A timer that is not due by the store's clock. */
+  | { status: "early"; byMs: number };
+
+/** Outcomes and timers are bounded by what is open; what callers may pile up on one execution is bounded here. */
+export const MAILBOX_BOUND = 10_000;
+
+/** First in, first out; what a failed turn puts back goes to the front, so that order per sender holds. */
+export class Mailbox {
+  #envelopes: Envelope[] = [];
+
+  get size(): number {
+    return this.#envelopes.length;
+  }
+
+  push(envelope: Envelope): void {
+    this.#envelopes.push(envelope);
+  }
+
+  take(limit: number): Envelope[] {
+    return this.#envelopes.splice(0, limit);
+  }
+
+  putBack(envelopes: readonly Envelope[]): void {
+    if (envelopes.length > 0) this.#envelopes = [...envelopes, ...this.#envelopes];
+  }
+}

@@ -1,0 +1,95 @@
+import type { EngineStartRequest } from "../transport/api/engine.ts";
+import type { EngineView } from "../transport/api/cluster.ts";
+import type { ResponseOf, ServiceHandlers } from "../transport/transport.ts";
+import type { Lock } from "../workflow/definition.ts";
+import { HodeiError } from "../workflow/errors.ts";
+import type { Json } from "../workflow/json.ts";
+import { parseNormalForm } from "../workflow/load.ts";
+import type { Message } from "../workflow/message.ts";
+import type { EventBus } from "./events.ts";
+import type { Executor } from "./executor.ts";
+import type { Ownership } from "./ownership.ts";
+import type { Workers } from "./workers/workers.ts";
+
+/** What a caller may send; the others are the engine's own. */
+const DELIVERABLE: ReadonlySet<Message["kind"]> = new Set([
+  "signal",
+  "cancel",
+  "pause",
+  "resume",
+  "retry",
+  "childEnded",
+  "childRefused",
+]);
+
+export type EngineServiceParts = {
+  executor: Executor;
+  ownership: Ownership;
+  workers: Workers;
+  events: EventBus;
+  view: () => EngineView;
+  drain: () => Promise<void>;
+};
+
+/** EngineApi: what the orchestrator asks of an engine. */
+export function engineHandlers(parts: EngineServiceParts): ServiceHandlers<"engine"> {
+  const { executor, ownership, workers, events } = parts;
+  return {
+    start: (request) => start(executor, request),
+    async deliver({ namespace, id, messageJson }) {
+      const message = parsed<Message>("messageJson", messageJson);
+      if (!DELIVERABLE.has(message.kind)) {
+        throw new HodeiError("INVALID_ARGUMENT", `no message "${String(message.kind)}"`, { field: "messageJson" });
+      }
+      const { revision } = await executor.ask({ namespace, id }, { message });
+      return { revision };
+    },
+    status: async () => ({ engine: parts.view(), workers: workers.views() }),
+    async drain() {
+      await parts.drain();
+      return {};
+    },
+    async drainWorker({ id }) {
+      workers.drainWorker(id);
+      return {};
+    },
+    events: (_request, context) => events.subscribe(context.signal),
+    assign: async ({ generation, shards }) => ({ owned: await ownership.assign(generation, shards) }),
+  };
+}
+
+async function start(executor: Executor, request: EngineStartRequest): Promise<ResponseOf<"engine", "start">> {
+  const source = request.definitions[request.digest];
+  if (source === undefined) {
+    const message = `the definition ${request.digest} is not among those that came with the start`;
+    throw new HodeiError("INVALID_ARGUMENT", message, { field: "definitions" });
+  }
+  const { namespace, id, uid, workflow, version, digest, labels, priority, requestDigest, parent, runNumber } = request;
+  const message: Message = {
+    kind: "start",
+    start: {
+      namespace,
+      id,
+      uid,
+      definition: { name: workflow, version, digest },
+      lock: parsed<Lock>("lockJson", request.lockJson),
+      input: parsed<Json>("inputJson", request.inputJson),
+      labels,
+      ...(priority ? { priority } : {}),
+      requestDigest,
+      ...(parent ? { parent } : {}),
+      runNumber,
+    },
+  };
+  const opening = { definitions: request.definitions, definition: parseNormalForm(source) };
+  const answer = await executor.ask({ namespace, id }, { message, opening });
+  return { uid: answer.uid, created: answer.created, version: answer.version, digest: answer.digest };
+}
+
+function parsed<Value>(field: string, text: string): Value {
+  try {
+    return JSON.parse(text) as Value;
+  } catch (error) {
+    throw new HodeiError("INVALID_ARGUMENT", `${field} is no JSON`, { field, cause: error });
+  }
+}

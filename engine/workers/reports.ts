@@ -1,0 +1,75 @@
+import { HodeiError, isHodeiError } from "../../workflow/errors.ts";
+import type { JobFacts, Outcome } from "../../workflow/job.ts";
+import { shardOf } from "../../workflow/shard.ts";
+import { parseJobId } from "../keys.ts";
+import { untilAnswered } from "../retry.ts";
+import type { Claims } from "./claims.ts";
+import type { WorkersContext } from "./context.ts";
+
+export type Report = { jobId: string; token: string; outcome: Outcome; facts: JobFacts; executionUid?: string };
+
+/** While there is no session (it was lost, the store is away) a report waits so long before it looks again. */
+const NO_SESSION_MS = 100;
+
+/**
+ * Makes outcomes durable. When this engine owns the execution too, the outcome is folded and settled in the owner's next
+ * turn, one store call in all; else, or when that turn could not take it, it goes into the inbox of whoever is the owner.
+ */
+export class Reports {
+  readonly #context: WorkersContext;
+  readonly #claims: Claims;
+
+  constructor(context: WorkersContext, claims: Claims) {
+    this.#context = context;
+    this.#claims = claims;
+  }
+
+  /** `taken`: the store has it. `stale`: the token is unknown or revoked. Throws only when the engine stops before. */
+  async report(report: Report): Promise<"taken" | "stale"> {
+    const { ownership, shards, executor, metrics } = this.#context;
+    const of = parseJobId(report.jobId);
+    if (!of) return "stale";
+    metrics.count("hodei_job_outcomes_total", { outcome: report.outcome.kind });
+    const shard = shardOf(of.namespace, of.executionId, shards);
+    if (ownership.fence(shard) && report.executionUid !== undefined) {
+      const { jobId, token, outcome, facts, executionUid: uid } = report;
+      const { step, iteration, attempt } = of;
+      const job = { namespace: of.namespace, executionId: of.executionId, shard };
+      const result = await executor().settle(job, { jobId, token, uid, step, iteration, attempt, outcome, facts });
+      if (result.status === "committed") return "taken";
+    }
+    return await this.#toInbox(report);
+  }
+
+  async #toInbox(report: Report): Promise<"taken" | "stale"> {
+    const { store, ownership, clock, random, closing, logger } = this.#context;
+    for (;;) {
+      const session = ownership.session;
+      if (!session) {
+        if (closing()) throw new HodeiError("UNAVAILABLE", "the engine stops");
+        await clock.sleep(NO_SESSION_MS);
+        continue;
+      }
+      const claimFor = this.#claims.offer([report.jobId]);
+      const { jobId, token, outcome, facts } = report;
+      const request = { opId: random.id(), session, jobId, token, outcome, facts, claimFor };
+      try {
+        const scope = { clock, random, goOn: () => ownership.session === session };
+        const answer = await untilAnswered(scope, () => store.reportAndClaim(request));
+        if (answer.status !== "FENCED") {
+          this.#claims.answered(claimFor, answer.assignments);
+          return answer.status === "STALE" ? "stale" : "taken";
+        }
+        ownership.suspect();
+      } catch (error) {
+        this.#claims.answered(claimFor, []);
+        if (!isHodeiError(error, "UNAVAILABLE", "DEADLINE_EXCEEDED")) throw error;
+        logger.warn({ error, job: jobId }, "the outcome is not durable yet");
+        continue;
+      }
+      // The session is over: its successor may report, for the worker's jobs are adopted to it.
+      this.#claims.answered(claimFor, []);
+      await clock.sleep(NO_SESSION_MS);
+    }
+  }
+}

@@ -1,0 +1,239 @@
+import type { CallContext, Duplex } from "../../transport/transport.ts";
+import type { FromWorker, Hello, ToWorker } from "../../transport/api/worker.ts";
+import { HodeiError } from "../../workflow/errors.ts";
+import type { JobFacts } from "../../workflow/job.ts";
+import { signatureOf } from "../../workflow/matching.ts";
+import { untilAnswered } from "../retry.ts";
+import type { Claims } from "./claims.ts";
+import type { WorkersContext } from "./context.ts";
+import type { Dispatch } from "./dispatch.ts";
+import { heldBy } from "./dispatch.ts";
+import type { Held, WorkerRecord } from "./record.ts";
+import { active } from "./record.ts";
+import type { Settling } from "./settling.ts";
+import { outgoing } from "./stream.ts";
+
+export const HEARTBEAT_MS = 5_000;
+/** A stream whose first message is not a hello by then is closed. */
+const HELLO_MS = 5_000;
+/** After it refused a job a worker is not asked for so long. */
+const REST_MS = 1_000;
+
+export type SessionsHooks = {
+  /** A worker made for a worker request has come. */
+  registered(requestId: string, worker: string): void;
+  /** It said goodbye. */
+  goodbye(record: WorkerRecord, reason: string): void;
+  /** Its stream closed; whether it is dead is another question. */
+  away(record: WorkerRecord): void;
+};
+
+/** The streams of workers: hello, adoption, and then each message to whom it concerns. */
+export class Sessions {
+  readonly #context: WorkersContext;
+  readonly #parts: { claims: Claims; dispatch: Dispatch; settling: Settling };
+  readonly #hooks: SessionsHooks;
+
+  constructor(
+    context: WorkersContext,
+    parts: { claims: Claims; dispatch: Dispatch; settling: Settling },
+    hooks: SessionsHooks,
+  ) {
+    this.#context = context;
+    this.#parts = parts;
+    this.#hooks = hooks;
+  }
+
+  /** The handler of WorkerApi.connect: returns when the stream is over. */
+  async connect(stream: Duplex<ToWorker, FromWorker>, call: CallContext): Promise<void> {
+    const { clock, logger } = this.#context;
+    const late = clock.after(HELLO_MS, () => stream.cancel());
+    let record: WorkerRecord | undefined;
+    const out = outgoing(stream, logger);
+    try {
+      for await (const message of stream.messages) {
+        if (record) {
+          // A newer stream of the same worker was opened: this one is not listened to any more.
+          if (record.stream !== out) return;
+          this.#take(record, message);
+          if (message.kind === "goodbye") return;
+          continue;
+        }
+        late.cancel();
+        if (message.kind !== "hello") throw new HodeiError("INVALID_ARGUMENT", "the first message must be a hello");
+        record = this.#recordOf(message, out);
+        await this.#welcome(record, out, call);
+      }
+    } finally {
+      late.cancel();
+      out.close();
+      if (record?.stream === out) {
+        record.stream = undefined;
+        this.#hooks.away(record);
+      }
+    }
+  }
+
+  /** A new session of this engine: what its workers hold must be adopted to it, else it counts as abandoned. */
+  async readopt(session: string): Promise<void> {
+    for (const record of this.#context.workers.values()) {
+      const jobs = [...record.held.values()].map(({ jobId, token }) => ({ jobId, token }));
+      const stale = new Set(await this.#adopt(session, record.id, jobs));
+      for (const held of record.held.values()) {
+        if (stale.has(held.jobId) && held.state !== "reporting") {
+          this.#parts.dispatch.cancel(record, held, "the attempt was given up while this engine had no session");
+          if (held.state !== "running") this.#parts.settling.forget(record, held);
+        }
+      }
+    }
+  }
+
+  /** From here on the new stream is the one that counts. */
+  #recordOf(hello: Hello, out: NonNullable<WorkerRecord["stream"]>): WorkerRecord {
+    const { clock, engine, workers, closing, ownership } = this.#context;
+    check(hello);
+    if (closing()) throw new HodeiError("UNAVAILABLE", `engine ${engine} drains; connect to another one`);
+    if (!ownership.session) throw new HodeiError("UNAVAILABLE", `engine ${engine} has no session now`);
+    const known = workers.get(hello.workerId);
+    known?.stream?.cancel();
+    const record = known ?? blank(hello, clock.now(), clock.monotonic());
+    record.hello = hello;
+    record.signature = signatureOf(hello.offer);
+    record.stream = out;
+    record.lastWordMs = clock.monotonic();
+    for (const workspace of hello.workspaces) record.workspaces.add(workspace);
+    workers.set(record.id, record);
+    return record;
+  }
+
+  async #welcome(record: WorkerRecord, out: NonNullable<WorkerRecord["stream"]>, call: CallContext): Promise<void> {
+    const { ownership, engine, emit } = this.#context;
+    const { hello } = record;
+    const again = record.state !== "registering";
+    const stale = await this.#adopt(ownership.session ?? "", record.id, [...hello.running, ...hello.spooled]);
+    if (record.stream !== out) throw new HodeiError("CANCELLED", "a newer stream replaces this one");
+    await this.#reconcile(record, hello, new Set(stale));
+    const tokens = [...hello.running, ...hello.spooled].filter((job) => stale.includes(job.jobId));
+    out.send({ kind: "welcome", engine, heartbeatMs: HEARTBEAT_MS, stale: tokens.map((job) => job.token) });
+    if (record.state === "draining") out.send({ kind: "drain", redirect: [] });
+    else record.state = "available";
+    emit(again ? "WorkerReconnected" : "WorkerConnected", `worker ${hello.name} connected from ${call.peer}`, {
+      worker: record.id,
+      facts: { running: String(hello.running.length), spooled: String(hello.spooled.length) },
+    });
+    if (hello.requestId !== undefined) this.#hooks.registered(hello.requestId, record.id);
+    this.#parts.dispatch.sendWaiting(record);
+    this.#parts.claims.ask([record.id]);
+  }
+
+  async #adopt(session: string, worker: string, jobs: { jobId: string; token: string }[]): Promise<string[]> {
+    const { store, random, clock, ownership } = this.#context;
+    const request = { opId: random.id(), session, worker, jobs };
+    const scope = { clock, random, goOn: () => ownership.session === session };
+    const answer = await untilAnswered(scope, () => store.adopt(request));
+    if (!("status" in answer)) return answer.stale;
+    ownership.suspect();
+    throw new HodeiError("UNAVAILABLE", "this engine's session is over; connect again");
+  }
+
+  /** What we thought it holds against what it says it holds. */
+  async #reconcile(record: WorkerRecord, hello: Hello, stale: ReadonlySet<string>): Promise<void> {
+    const { settling, dispatch } = this.#parts;
+    const listed = new Set([...hello.running, ...hello.spooled].map((job) => job.token));
+    for (const held of record.held.values()) {
+      if (listed.has(held.token) || held.state === "reporting" || held.state === "waiting") continue;
+      // The assignment was lost with the stream, or the worker with its memory: it will never report this.
+      settling.end(held, { kind: "lost", reason: "the worker came back without the job" }, record);
+    }
+    for (const { jobId, token } of hello.running) {
+      const known = heldBy(record, { jobId, token });
+      if (stale.has(jobId)) {
+        if (known) settling.forget(record, known);
+      } else if (!known || known.state !== "running") {
+        await this.#takeOver(record, { jobId, token });
+      }
+    }
+    for (const held of active(record)) if (held.state === "running") dispatch.watchRun(record, held);
+  }
+
+  /** A job that another engine, or an earlier life of this one, gave to the worker. */
+  async #takeOver(record: WorkerRecord, of: { jobId: string; token: string }): Promise<void> {
+    const { store, clock, holders } = this.#context;
+    const [found] = await store.jobs({ jobId: of.jobId, limit: 1 });
+    const facts: JobFacts = found?.facts ?? { enqueuedAtMs: clock.now() };
+    const held: Held = { ...of, ...(found ? { job: found.job } : {}), facts, state: "running" };
+    // Its own start is not known here; from now on is the latest it can have been.
+    held.startedAtMs = facts.startedAtMs ?? clock.now();
+    record.held.set(of.jobId, held);
+    holders.set(of.jobId, record.id);
+    if (found?.job.workspace !== undefined) record.workspaces.add(found.job.workspace);
+    if (record.hello.offer.ephemeral) record.spent = true;
+  }
+
+  #take(record: WorkerRecord, message: FromWorker): void {
+    const { clock, metrics } = this.#context;
+    const { dispatch, settling } = this.#parts;
+    record.lastWordMs = clock.monotonic();
+    this.#recovered(record);
+    switch (message.kind) {
+      case "accepted":
+        return dispatch.accepted(record, message);
+      case "rejected":
+        record.restUntilMs = clock.monotonic() + REST_MS;
+        clock.after(REST_MS, () => this.#parts.claims.ask([record.id]));
+        return settling.result(record, message, { kind: "rejected", reason: message.reason });
+      case "result":
+        return settling.result(record, message, message.outcome);
+      case "progress":
+        return;
+      case "heartbeat":
+        record.lastHeartbeatAtMs = clock.now();
+        record.cpuPercent = message.cpuPercent;
+        record.memoryBytes = message.memoryBytes;
+        return metrics.count("hodei_worker_heartbeats_total");
+      case "goodbye":
+        return this.#hooks.goodbye(record, message.reason);
+      case "hello":
+        return record.stream?.cancel();
+      default:
+        return message satisfies never;
+    }
+  }
+
+  #recovered(record: WorkerRecord): void {
+    if (record.state !== "unhealthy") return;
+    record.state = "available";
+    this.#context.emit("WorkerRecovered", `worker ${record.hello.name} is heard again`, { worker: record.id });
+    this.#parts.claims.ask([record.id]);
+  }
+}
+
+function check(hello: Hello): void {
+  const wrong = (field: string, message: string): never => {
+    throw new HodeiError("INVALID_ARGUMENT", `hello.${field} ${message}`, { field: `hello.${field}` });
+  };
+  if (!hello.workerId) wrong("workerId", "is missing");
+  if (!(hello.slots >= 1)) wrong("slots", "must be at least 1");
+}
+
+function blank(hello: Hello, nowMs: number, monotonicMs: number): WorkerRecord {
+  return {
+    id: hello.workerId,
+    hello,
+    signature: "",
+    stream: undefined,
+    state: "registering",
+    held: new Map(),
+    workspaces: new Set(),
+    offered: false,
+    askedSince: false,
+    spent: false,
+    restUntilMs: 0,
+    lastWordMs: monotonicMs,
+    idleSinceMs: monotonicMs,
+    connectedAtMs: nowMs,
+    lastHeartbeatAtMs: nowMs,
+    cpuPercent: 0,
+    memoryBytes: 0,
+  };
+}

@@ -1,0 +1,41 @@
+import type { Logger } from "../../base/log.ts";
+import type { ToWorker } from "../../transport/api/worker.ts";
+import type { Duplex } from "../../transport/transport.ts";
+import { HodeiError } from "../../workflow/errors.ts";
+import type { WorkerRecord } from "./record.ts";
+
+/** Messages to one worker that its stream has not taken yet; a worker that takes nothing for so many is cut off. */
+const QUEUE_BOUND = 4_096;
+
+/** Sends in order without making anyone wait; what a breaking stream swallows is made good by the next hello. */
+export function outgoing(
+  stream: Duplex<ToWorker, unknown>,
+  logger: Logger,
+): NonNullable<WorkerRecord["stream"]> & { close(): void } {
+  let queued = 0;
+  let closed = false;
+  let last: Promise<void> = Promise.resolve();
+  const cancel = (): void => {
+    closed = true;
+    stream.cancel();
+  };
+  return {
+    cancel,
+    close: () => {
+      closed = true;
+      void last.then(() => stream.end());
+    },
+    send(message) {
+      if (closed) return;
+      if (queued >= QUEUE_BOUND) {
+        logger.warn({ error: new HodeiError("RESOURCE_EXHAUSTED", "the worker takes nothing") }, "stream cut");
+        return cancel();
+      }
+      queued += 1;
+      last = last
+        .then(() => (closed ? undefined : stream.send(message)))
+        .catch((error: unknown) => logger.debug({ error, kind: message.kind }, "message to a worker was not taken"))
+        .finally(() => (queued -= 1));
+    },
+  };
+}
