@@ -37,6 +37,8 @@ export class Assignment implements Service {
   #unsubscribe: (() => void) | undefined;
   #leader = false;
   #generation = 0;
+  /** Sessions at refused addresses, whose process was never seen: since when (monotonic ms). */
+  #suspects = new Map<string, number>();
   /** What each engine confirmed last, as `wishOf`; forgotten with the leadership. */
   readonly #confirmed = new Map<string, string>();
   #ring: { key: string; wish: string[] } = { key: "", wish: [] };
@@ -115,13 +117,15 @@ export class Assignment implements Service {
 
   /** Takes or renews the lease; answers the store's time. */
   async #lead(): Promise<number> {
-    const { store, holder, hub } = this.#options;
+    const { store, holder, hub, logger } = this.#options;
     const answer = await store.lease({ name: LEASE_NAME, holder, ttlMs: LEADER_LEASE_MS });
     const leads = answer.holder === holder;
     if (leads && !this.#leader) {
       hub.emit("LeaderElected", `${holder} assigns the shards now`, { facts: { orchestrator: holder } });
+      logger.info({ leaseMs: LEADER_LEASE_MS }, "this orchestrator leads now");
       this.#changed = true;
     }
+    if (!leads && this.#leader) logger.warn({ leader: answer.holder }, "another orchestrator leads now");
     if (!leads) this.#confirmed.clear();
     this.#leader = leads;
     return answer.nowMs;
@@ -149,15 +153,15 @@ export class Assignment implements Service {
         .map((link) => links.probe(link)),
     );
     const sessions = await store.sessions();
-    await this.#bury(sessions);
+    const suspects = await this.#bury(sessions);
     const eligible = links.all().filter((link) => isEligible(link, sessions, nowMs));
-    if (eligible.length === 0) return this.#alone();
+    if (eligible.length === 0) return this.#alone() && !suspects;
     const records = await store.shards();
     this.#lonely = false;
     const wish = this.#wishFor(eligible.map((link) => link.name));
     const settled = await this.#publish(wish, records, eligible, nowMs);
     if (settled) for (const settle of this.#settled) settle();
-    return settled;
+    return settled && !suspects;
   }
 
   /** While an engine that has just appeared has not answered yet, spreading would move its shards twice. */
@@ -181,26 +185,35 @@ export class Assignment implements Service {
 
   /**
    * Ends the sessions of the dead, so that their shards are free at once instead of when the lease runs out. Safe even
-   * when wrong: the fence stops a process that is alive after all.
+   * when wrong: the fence stops a process that is alive after all. Answers whether some are to be looked at again: the
+   * session of a process that was never seen may be that of an engine which is about to listen.
    */
-  async #bury(sessions: readonly SessionRecord[]): Promise<void> {
+  async #bury(sessions: readonly SessionRecord[]): Promise<boolean> {
     const { links, store, clock, logger } = this.#options;
+    const suspects = new Map<string, number>();
     for (const link of links.all()) {
       const dead = sessions.find(({ engine }) => engine.name === link.name && engine.address === link.address);
       if (link.state !== "refused" || !dead) continue;
       const known = link.view?.startedAtMs === dead.engine.startedAtMs && link.view.pid === dead.engine.pid;
-      if (!known && clock.monotonic() - link.stateSinceMs < REFUSED_MS) continue;
-      logger.warn({ engine: link.name, session: dead.session }, "an engine is dead: its session is ended");
-      await store.endSession({ session: dead.session });
+      const sinceMs = this.#suspects.get(dead.session) ?? clock.monotonic();
+      if (known || clock.monotonic() - sinceMs >= REFUSED_MS) {
+        logger.warn({ engine: link.name, session: dead.session }, "an engine is dead: its session is ended");
+        await store.endSession({ session: dead.session });
+      } else {
+        suspects.set(dead.session, sinceMs);
+      }
     }
+    this.#suspects = suspects;
+    return suspects.size > 0;
   }
 
   #wishFor(names: readonly string[]): string[] {
-    const { shards, loadBalancer, hub } = this.#options;
+    const { shards, loadBalancer, hub, logger } = this.#options;
     const key = names.toSorted().join("\n");
     if (key !== this.#ring.key) {
       this.#ring = { key, wish: assignShards(names, shards, loadBalancer) };
       const facts = { engines: names.toSorted().join(" ") };
+      logger.info({ engines: names.toSorted(), shards }, "the shards are spread anew");
       hub.emit("ShardsAssigned", `${shards} shards are spread over ${names.length} engines`, { facts });
     }
     return this.#ring.wish;
@@ -237,7 +250,10 @@ export class Assignment implements Service {
     if (link.state !== "ready") return !link.member;
     const request = { generation: this.#generation, shards };
     try {
-      const { owned } = await link.channel.call("engine", "assign", request, { deadlineMs: ASSIGN_DEADLINE_MS });
+      const { owned } = await link.channel.call("engine", "assign", request, {
+        deadlineMs: ASSIGN_DEADLINE_MS,
+        signal: this.#stop.signal,
+      });
       const has = new Set(owned);
       if (has.size !== shards.length || !shards.every((shard) => has.has(shard))) return false;
       this.#confirmed.set(link.name, shards.join());

@@ -58,10 +58,14 @@ export class Executions implements Handlers {
         hint: `States are ${DISPLAY_STATES.join(", ")}.`,
       });
     }
-    const { states, labels, limit, ...filters } = request;
+    const { states, labels, limit, workflow, parent, page, startedAfterMs, startedBeforeMs } = request;
     const { executions, nextPage } = await this.#options.store.listExecutions({
-      ...filters,
       namespace: identity.namespace,
+      ...(workflow ? { workflow } : {}),
+      ...(parent ? { parent } : {}),
+      ...(page ? { page } : {}),
+      ...(startedAfterMs === undefined ? {} : { startedAfterMs }),
+      ...(startedBeforeMs === undefined ? {} : { startedBeforeMs }),
       ...(states.length > 0 ? { states } : {}),
       ...(Object.keys(labels).length > 0 ? { labels } : {}),
       limit: pageSize(limit, PAGE.usual, PAGE.most),

@@ -31,7 +31,10 @@ export type OrchestratorOptions = {
   loadBalancer: LoadBalancer;
   /** Fixed when the data set is created; another number is refused at start. */
   shards?: number;
-  /** Unique among orchestrators; who holds the leader's lease. */
+  /**
+   * Unique among orchestrators; who holds the leader's lease. A name that survives a restart (a pod's) lets a leader
+   * that was killed lead again at once instead of after its lease. Default: random.
+   */
   name?: string;
   /** The credential that engines know this orchestrator by. */
   token?: string;
@@ -85,7 +88,10 @@ export function createOrchestrator(options: OrchestratorOptions): Orchestrator {
 
   const data: Service = {
     start: async () => void (await store.open({ shards })),
-    stop: async () => catalog.stop(),
+    stop: async () => {
+      router.stop();
+      catalog.stop();
+    },
   };
   const parts = [data, membership, links, assignment];
   return {

@@ -20,6 +20,8 @@ const HINTS_FOLLOWED = 3;
 /** Kept back from the caller's deadline, so that it gets our reason instead of a bare DEADLINE_EXCEEDED. */
 const ANSWER_MARGIN_MS = 100;
 
+const REPEAT = "Repeat the request with the same id, it is safe";
+
 /**
  * Execution → shard → the engine that owns it now, with patience: while a shard moves, the request waits and is tried
  * again with full-jitter backoff until its own deadline. What is cached is only a guess; the engine knows.
@@ -28,9 +30,15 @@ export class Router {
   readonly #options: RouterOptions;
   #owners = new Map<number, string>();
   #refreshing: Promise<void> | undefined;
+  #stopped = false;
 
   constructor(options: RouterOptions) {
     this.#options = options;
+  }
+
+  /** Calls that are waiting for an owner give up within one backoff; those to come are refused. */
+  stop(): void {
+    this.#stopped = true;
   }
 
   shardOf(namespace: string, id: string): number {
@@ -66,6 +74,7 @@ export class Router {
     let failure: HodeiError | undefined;
     for (let attempt = 0, hops = 0; ; attempt++) {
       options.signal?.throwIfAborted();
+      if (this.#stopped) throw new HodeiError("UNAVAILABLE", "this orchestrator has stopped", { hint: REPEAT });
       const link: EngineLink | undefined = hint ?? (await this.#linkOf(shard));
       const leftMs = untilMs - clock.monotonic();
       if (link && leftMs > 0) {
@@ -122,7 +131,7 @@ export class Router {
     const owner = link ? `engine ${link.name} (${link.address}) did not take it` : "no engine owns it now";
     const why = failure ? `: ${failure.message}` : "";
     return new HodeiError("UNAVAILABLE", `shard ${shard} could not be reached: ${owner}${why}`, {
-      hint: "Repeat the request with the same id, it is safe; `hodei get engines` and `hodei get shards` show who is there.",
+      hint: `${REPEAT}; \`hodei get engines\` and \`hodei get shards\` show who is there.`,
       facts: { shard: String(shard), ...(link ? { engine: link.name } : {}) },
       ...(failure ? { cause: failure } : {}),
     });

@@ -92,6 +92,16 @@ describe("register", () => {
     expect(await publish("lib", "2.0.0")).toMatchObject({ created: true });
   });
 
+  it("accepts a patch of an old line that a wide range accepts but does not choose", async () => {
+    await publish("lib", "1.0.0");
+    await publish("lib", "2.0.0", { output: { more: 1 } });
+    await publish("open", "1.0.0", calling("lib@>=1"));
+    expect(await plan("lib", "1.0.1")).toMatchObject({
+      action: "create",
+      dependents: [{ name: "open", accepts: true, breaks: false }],
+    });
+  });
+
   it("settles concurrent publishers: each version is there once", async () => {
     const versions = Array.from({ length: 8 }, (_, minor) => `1.${minor}.0`);
     await Promise.all(versions.map((version) => publish("lib", version)));
