@@ -134,6 +134,12 @@ describe("the bump that a change needs", () => {
       { required: ["a"], properties: { a: {} } },
       "major",
     ],
+    [
+      "a default among items that must be unique",
+      { type: "array", uniqueItems: true, items: { properties: { a: {} } } },
+      { type: "array", uniqueItems: true, items: { properties: { a: { default: 1 } } } },
+      "major",
+    ],
     ["another title", { title: "a" }, { title: "b" }, "patch"],
   ])("of a schema: %s", (_what, older, newer, bump) => {
     const changes = schemaChanges(older, newer, []);

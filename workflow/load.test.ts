@@ -283,7 +283,12 @@ spec:
     ["forEach beside matrix", { run: "x", forEach: [1], matrix: { a: [1] } }, "spec.steps.one.forEach", /use one/],
     ["maxParallel alone", { run: "x", maxParallel: 2 }, "spec.steps.one.maxParallel", /goes with forEach or matrix/],
     ["a forEach that is text", { run: "x", forEach: "a${{ b }}" }, "spec.steps.one.forEach", /must be a list/],
-    ["an expression among items", { run: "x", forEach: ["${{ a }}"] }, "spec.steps.one.forEach[0]", /whole list/],
+    [
+      "an expression in an include",
+      { run: "x", matrix: { include: [{ a: "${{ b }}" }] } },
+      "spec.steps.one.matrix.include[0].a",
+      /only axes do/,
+    ],
     ["an axis without values", { run: "x", matrix: { a: [] } }, "spec.steps.one.matrix.a", /at least one value/],
     ["a matrix without axes", { run: "x", matrix: {} }, "spec.steps.one.matrix", /an axis or an include/],
     [
@@ -472,6 +477,11 @@ describe("bounds of a definition", () => {
         message: expect.stringMatching(/cannot be written in JSON/),
       },
     ]);
+  });
+
+  it("make of -0 the 0 that JSON text would make of it", () => {
+    const definition = definitionOf(withStep({ task: "a", input: { x: -0 } }));
+    expect(parseNormalForm(normalForm(definition))).toStrictEqual(definition);
   });
 
   it("leave out properties that are undefined, as JSON does", () => {

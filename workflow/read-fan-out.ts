@@ -44,7 +44,7 @@ export function readForEach(reader: Reader, field: Field | undefined): Json[] | 
   return field === undefined ? undefined : readItems(reader, field);
 }
 
-/** A list of literal values, or one whole `${{ expression }}`. */
+/** A list of values, which may hold expressions, or one whole `${{ expression }}` that gives a list. */
 function readItems(reader: Reader, field: Field): Json[] | string | undefined {
   if (typeof field.value === "string") {
     const text = field.value.trim();
@@ -52,9 +52,7 @@ function readItems(reader: Reader, field: Field): Json[] | string | undefined {
     if (whole === null) reader.refuse(field, "must be a list, or one expression that gives a list: ${{ … }}");
     return typeof whole === "string" ? text : undefined;
   }
-  const items = reader.list(field);
-  for (const item of items ?? []) refuseExpressions(reader, item);
-  return items?.map((item) => item.value);
+  return reader.list(field)?.map((item) => item.value);
 }
 
 function readCombinations(reader: Reader, field: Field | undefined): Record<string, Json>[] {
@@ -65,10 +63,10 @@ function readCombinations(reader: Reader, field: Field | undefined): Record<stri
   return combinations ?? [];
 }
 
-/** Items are data, taken as they are: an expression among them would reach the step unevaluated. */
+/** Unlike axes, these are taken as they are: an expression among them would reach the step unevaluated. */
 function refuseExpressions(reader: Reader, field: Field): void {
   const { value, path } = field;
-  if (typeof value === "string") reader.plain(field, "make the whole list one expression");
+  if (typeof value === "string") reader.plain(field, "only axes do");
   else if (isJsonList(value)) {
     for (const [index, item] of value.entries()) refuseExpressions(reader, { value: item, path: [...path, index] });
   } else if (isJsonObject(value)) {

@@ -194,7 +194,7 @@ function readRun(reader: Reader, step: Fields): { script: string; shell: "sh" | 
   const field = step.get("run");
   const script = reader.plain(field, 'put them in env and use "$NAME" in the script');
   if (field !== undefined && script?.trim() === "") reader.refuse(field, "must hold a command");
-  const container = reader.plain(step.get("container"), "name the image itself", 512);
+  const container = reader.string(step.get("container"), 512);
   return {
     script: script ?? "",
     shell: reader.choice(step.get("shell"), ["sh", "bash"]) ?? "sh",

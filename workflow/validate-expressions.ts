@@ -31,9 +31,9 @@ function checkStep(step: Step, path: Path, document: Json, check: (has: Names["h
   // The step as a whole: `when`, and what makes the iterations.
   const outer = check({});
   if (step.when !== undefined) outer.condition(step.when, [...path, "when"]);
-  if (typeof step.forEach === "string") outer.items(step.forEach, [...path, "forEach"]);
+  if (step.forEach !== undefined) outer.items(step.forEach, [...path, "forEach"]);
   for (const [axis, values] of Object.entries(step.matrix?.axes ?? {})) {
-    if (typeof values === "string") outer.items(values, [...path, "matrix", axis]);
+    outer.items(values, [...path, "matrix", axis]);
   }
   const inner = check({ matrix: step.matrix !== undefined, item: step.forEach !== undefined });
   for (const [name, value] of Object.entries(step.env)) {
@@ -41,6 +41,7 @@ function checkStep(step: Step, path: Path, document: Json, check: (has: Names["h
     if (written(document, own) !== undefined) inner.template(value, own);
     else inner.template(value, ["spec", "env", name], ` (in step "${step.id}")`);
   }
+  if (step.kind === "run" && step.container !== undefined) inner.template(step.container, [...path, "container"]);
   if (step.kind === "task" || step.kind === "workflow") inner.template(step.input, [...path, "input"]);
   if (step.kind === "sleep") inner.template(step.duration, [...path, "sleep"]);
 }
@@ -63,8 +64,9 @@ class Checker {
     this.#report(found, checkExpression(text, this.#unbound).length === 0, text, path, "");
   }
 
-  /** One whole expression that gives the items of a forEach or an axis. */
-  items(text: string, path: Path): void {
+  /** The items of a forEach or an axis: a list, or one whole expression that gives one. */
+  items(text: Json[] | string, path: Path): void {
+    if (typeof text !== "string") return this.template(text, path);
     const found = checkTemplate(text, this.#seen, { expects: "list" });
     if (found.length === 0) return;
     this.#report(found, checkTemplate(text, this.#unbound).length === 0, text, path, "");
