@@ -1,0 +1,100 @@
+import { describe, expect, it } from "vitest";
+import { childIdOf, type WorkflowStep } from "./child.ts";
+import { LIMITS } from "./limits.ts";
+import { child, run, Scenario } from "./scenario.fixture.ts";
+
+const retry = { maxAttempts: 2, initialMs: 0, maxMs: 0, multiplier: 1, on: ["user"] };
+
+describe("sub-workflows", () => {
+  it("a start asks for the locked version, and names the parent", () => {
+    const of = new Scenario({ steps: { a: child({ input: { v: "${{ input.v }}" } }) } }).start({ v: 5 });
+    expect(of.sent).toEqual([
+      {
+        kind: "startChild",
+        target: "x/a/0",
+        step: "a",
+        iteration: "0",
+        workflow: "sub",
+        version: "1.2.3",
+        digest: "sha256:1",
+        input: { v: 5 },
+        parent: { executionId: "x", uid: "u", step: "a", iteration: "0", depth: 0 },
+      },
+    ]);
+    expect(of.iteration("a")).toMatchObject({ state: "waiting", childId: "x/a/0", attempt: 1 });
+  });
+
+  it("its output is the step's outputs", () => {
+    const of = new Scenario({ steps: { a: child() }, output: { k: "${{ steps.a.outputs.k }}" } }).start();
+    of.childEnded("a", { output: { k: [1] } });
+    expect(of.execution.output).toEqual({ k: [1] });
+  });
+
+  it("its failure, and its cancellation, fail the step with CHILD_FAILED", () => {
+    const of = new Scenario({ steps: { a: child(), b: child() } }).start();
+    of.childEnded("a", { state: "failed", error: { code: "JOB_FAILED", message: "boom" } });
+    of.childEnded("b", { state: "cancelled" });
+    expect(of.iteration("a")?.error).toMatchObject({
+      code: "CHILD_FAILED",
+      message: "sub-workflow x/a/0 failed: boom",
+    });
+    expect(of.iteration("b")?.error).toMatchObject({ code: "CHILD_FAILED" });
+  });
+
+  it("a retried one is another execution, and the end of the first one is too late", () => {
+    const of = new Scenario({ steps: { a: child({ retry }) } }).start();
+    of.childEnded("a", { state: "failed" });
+    expect(of.iteration("a")).toMatchObject({ childId: "x/a/0#2", attempt: 2, failures: 1 });
+    expect(of.childEnded("a", { childId: "x/a/0" }).events).toEqual([]);
+    of.childEnded("a");
+    expect(of.state).toBe("succeeded");
+  });
+
+  it("a refused start is final; the bounds of a tree keep their code", () => {
+    const of = new Scenario({ steps: { a: child({ retry }), b: child() } }).start();
+    const refuse = (step: string, code: "TREE_TOO_LARGE" | "INVALID_INPUT") => {
+      const error = { code, message: "no" };
+      of.send({ kind: "childRefused", step, iteration: "0", childId: `x/${step}/0`, error });
+    };
+    refuse("a", "INVALID_INPUT");
+    refuse("b", "TREE_TOO_LARGE");
+    expect(of.iteration("a")?.error).toMatchObject({ code: "CHILD_FAILED", class: "config" });
+    expect(of.iteration("b")?.error).toMatchObject({ code: "TREE_TOO_LARGE" });
+  });
+
+  it("deeper than the bound, or not in the lock, it is never started", () => {
+    const parent = { executionId: "p", uid: "pu", step: "s", iteration: "0", depth: LIMITS.childDepth - 1 };
+    const deep = new Scenario({ steps: { a: child() } }).start({}, { parent });
+    expect(deep.execution.error?.code).toBe("DEPTH_EXCEEDED");
+    const unlocked = new Scenario({ steps: { a: child() } }).start({}, { lock: { entries: {} } });
+    expect(unlocked.execution.error?.code).toBe("NO_SUCH_VERSION");
+    expect(unlocked.sent).toEqual([]);
+  });
+
+  it("is told of a cancel, and finally waits for its end", () => {
+    const of = new Scenario({ steps: { a: child() }, finally: { z: run() } }).start();
+    of.cancel("enough");
+    expect(of.sent.at(-1)).toMatchObject({ kind: "cancelChild", target: "x/a/0", reason: "enough" });
+    expect(of.step("z")).toBe("pending");
+    of.childEnded("a", { state: "cancelled" });
+    expect(of.step("a")).toBe("cancelled");
+    of.succeed("z");
+    expect(of.state).toBe("cancelled");
+  });
+
+  it("a total timeout gives it up", () => {
+    const timeout = { queueMs: 1, startMs: 1, runMs: 1, totalMs: 1000 };
+    const of = new Scenario({ steps: { a: child({ timeout }) } }).start();
+    of.fire("total/a/0");
+    expect(of.sent.map((message) => message.kind)).toEqual(["startChild", "cancelChild"]);
+    expect(of.execution.error?.code).toBe("JOB_TIMEOUT");
+  });
+
+  it("affinity: parent puts what the parent hashes by in braces; other children take the braces off", () => {
+    const near = { id: "s", affinity: "parent" } as WorkflowStep;
+    const far = { id: "s" } as WorkflowStep;
+    expect(childIdOf("x", near, "0", 1)).toBe("{x}/s/0");
+    expect(childIdOf("{x}/s/0", near, "3", 1)).toBe("{x}/s/0/s/3");
+    expect(childIdOf("{x}/s/0", far, "0", 2)).toBe("x/s/0/s/0#2");
+  });
+});

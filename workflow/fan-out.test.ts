@@ -1,0 +1,147 @@
+import { describe, expect, it } from "vitest";
+import { LIMITS } from "./limits.ts";
+import { run, Scenario, sleep, task } from "./scenario.fixture.ts";
+
+const numbers = (count: number): number[] => Array.from({ length: count }, (_, index) => index);
+
+describe("forEach and matrix", () => {
+  it("runs one iteration per item, which sees item and index", () => {
+    const of = new Scenario({ steps: { a: task({ forEach: "input.l", input: ["${{ item }}", "${{ index }}"] }) } });
+    of.start({ l: ["x", "y"] });
+    expect(of.job("a", "1").work).toMatchObject({ input: ["y", 1] });
+    expect(of.execution.steps.a?.items).toEqual(["x", "y"]);
+  });
+
+  it("takes a literal list and an expression in braces", () => {
+    const steps = { a: run({ forEach: ["${{ input.k }}", 2] }), b: run({ forEach: "${{ input.l }}" }) };
+    const of = new Scenario({ steps }).start({ k: "v", l: [1, 2, 3] });
+    expect(of.execution.steps.a?.items).toEqual(["v", 2]);
+    expect(of.execution.steps.b?.opened).toBe(3);
+  });
+
+  it("a matrix is the product of its axes, without exclude, with include", () => {
+    const matrix = {
+      axes: { os: ["linux", "mac"], node: [22, 24] },
+      exclude: [{ os: "mac", node: 22 }],
+      include: [{ os: "bsd", node: 20 }],
+    };
+    const of = new Scenario({ steps: { a: task({ matrix, input: "${{ matrix.os }}" }) } }).start();
+    expect(of.execution.steps.a?.items).toEqual([
+      { os: "linux", node: 22 },
+      { os: "linux", node: 24 },
+      { os: "mac", node: 24 },
+      { os: "bsd", node: 20 },
+    ]);
+    expect(of.job("a", "3").work).toMatchObject({ input: "bsd" });
+  });
+
+  it("an empty list succeeds at once", () => {
+    const of = new Scenario({ steps: { a: run({ forEach: [] }), b: run({ needs: ["a"] }) } }).start();
+    expect(of.step("a")).toBe("succeeded");
+    expect(of.step("b")).toBe("open");
+  });
+
+  it("what is no list, or too long, fails the step", () => {
+    const matrix = { axes: { a: numbers(200), b: numbers(200) }, include: [], exclude: [] };
+    const steps = { a: run({ forEach: "input.n" }), b: run({ forEach: "input.l" }), c: run({ matrix }) };
+    const of = new Scenario({ steps }).start({ n: 3, l: numbers(LIMITS.iterations + 1) });
+    expect(of.execution.steps.a?.error).toMatchObject({ code: "INVALID_EXPRESSION", class: "config" });
+    expect(of.execution.steps.b?.error).toMatchObject({ code: "TOO_LARGE" });
+    expect(of.execution.steps.c?.error).toMatchObject({ code: "TOO_LARGE" });
+  });
+
+  it("maxParallel bounds what is open; the next opens as one ends", () => {
+    const of = new Scenario({ steps: { a: run({ forEach: [1, 2, 3, 4], maxParallel: 2 }) } }).start();
+    expect(of.jobs.size).toBe(2);
+    of.succeed("a", {}, "1");
+    expect([...of.jobs.values()].map((job) => job.iteration)).toEqual(["0", "2"]);
+  });
+
+  it("outputs are seen in item order, whatever order they came in", () => {
+    const of = new Scenario({
+      steps: {
+        a: run({ forEach: [1, 2] }),
+        b: task({ needs: ["a"], input: "${{ steps.a.iterations.map(i, i.outputs.v) }}" }),
+      },
+    }).start();
+    of.succeed("a", { v: "second" }, "1");
+    of.succeed("a", { v: "first" }, "0");
+    expect(of.job("b").work).toMatchObject({ input: ["first", "second"] });
+  });
+
+  it("failFast stops the others: open jobs are told, unopened ones never open, the step waits for the last word", () => {
+    const of = new Scenario({ steps: { a: run({ forEach: [1, 2, 3], maxParallel: 2 }) } }).start();
+    of.fail("a", {}, "0");
+    expect(of.cancelled).toEqual(["ns/x/a/1#1"]);
+    expect(of.step("a")).toBe("open");
+    of.end("a", { kind: "cancelled" }, "1");
+    expect(of.execution.steps.a).toMatchObject({ state: "failed", opened: 2, cancelled: 1, error: { iteration: "0" } });
+    expect(of.state).toBe("failed");
+    expect(of.timers.size).toBe(0);
+  });
+
+  it("failFast waits no longer than the grace; then the result of the job is not taken any more", () => {
+    const of = new Scenario({ steps: { a: run({ forEach: [1, 2] }) } }).start();
+    of.fail("a", {}, "0");
+    of.fire("grace/a");
+    expect(of.revoked).toEqual(["ns/x/a/1#1"]);
+    expect(of.step("a")).toBe("failed");
+  });
+
+  it("without failFast all iterations run, and one failure fails the step", () => {
+    const of = new Scenario({ steps: { a: run({ forEach: [1, 2, 3], maxParallel: 1, failFast: false }) } }).start();
+    of.fail("a", {}, "0");
+    of.succeed("a", {}, "1");
+    of.fail("a", {}, "2");
+    expect(of.execution.steps.a).toMatchObject({ state: "failed", ended: 3, failed: 2, error: { iteration: "0" } });
+  });
+
+  it("an iteration that cannot be evaluated fails alone; one opened in the same turn is taken back", () => {
+    const steps = { a: task({ forEach: [{ v: 1 }, {}, { v: 3 }], input: "${{ item.v }}" }) };
+    const of = new Scenario({ steps }).start();
+    expect(of.jobs.size).toBe(0);
+    expect(of.execution.steps.a).toMatchObject({ state: "failed", failed: 1, cancelled: 1, opened: 2 });
+    expect(of.timers.size).toBe(0);
+  });
+});
+
+describe("bounds of a commit", () => {
+  it("opens at most 256 jobs and says more; continue goes on", () => {
+    const parts = { a: run({ forEach: "input" }), b: run({ forEach: "input" }), c: run() };
+    const of = new Scenario({ steps: parts });
+    of.goesOn = false;
+    of.start(numbers(300));
+    expect(of.jobs.size).toBe(LIMITS.commitEntries);
+    const next = of.send({ kind: "continue" });
+    expect(next.enqueue).toHaveLength(LIMITS.commitEntries);
+    expect(next.more).toBe(true);
+    expect(of.send({ kind: "continue" })).toMatchObject({ more: false, enqueue: [{ step: "c" }] });
+  });
+
+  it("opens fewer when the jobs are large", () => {
+    const of = new Scenario({ steps: { a: run({ forEach: "input", script: "x".repeat(60_000) }) } });
+    of.goesOn = false;
+    const of20 = of.start(numbers(100));
+    expect(of20.jobs.size).toBeLessThanOrEqual(18);
+  });
+
+  it("iterations that end without a job are bounded too", () => {
+    const of = new Scenario({ steps: { a: sleep("${{ item }}", { forEach: "input", failFast: false }) } });
+    of.goesOn = false;
+    of.start(numbers(600).map(() => "never"));
+    expect(of.execution.steps.a?.ended).toBe(LIMITS.commitEntries);
+    of.goesOn = true;
+    of.send({ kind: "continue" });
+    expect(of.execution.steps.a?.ended).toBe(600);
+    expect(of.state).toBe("failed");
+  });
+
+  it("outputs beyond the bound fail the iteration, are not retried and never reach the history", () => {
+    const retry = { maxAttempts: 5, initialMs: 0, maxMs: 0, multiplier: 1, on: ["user"] };
+    const of = new Scenario({ steps: { a: run({ retry }) } }).start();
+    of.succeed("a", { big: "x".repeat(LIMITS.outputBytes) });
+    expect(of.execution.error).toMatchObject({ code: "TOO_LARGE", step: "a" });
+    expect(of.iteration("a")?.error?.class).toBe("user");
+    expect(JSON.stringify(of.history).length).toBeLessThan(5000);
+  });
+});

@@ -1,0 +1,98 @@
+import { describe, expect, it } from "vitest";
+import { LIMITS } from "./limits.ts";
+import { run, Scenario, sleep, wait } from "./scenario.fixture.ts";
+
+const approval = { roles: [] };
+const code = (expected: string) => expect.objectContaining({ code: expected });
+
+describe("wait", () => {
+  it("takes the next signal; an object is the outputs, anything else stands under payload", () => {
+    const of = new Scenario({ steps: { a: wait({ signal: "s" }), b: wait({ signal: "t" }) } }).start();
+    of.signal("s", { v: 1 });
+    of.signal("t", 2);
+    expect(of.iteration("a")?.outputs).toEqual({ v: 1 });
+    expect(of.iteration("b")?.outputs).toEqual({ payload: 2 });
+    expect(of.state).toBe("succeeded");
+  });
+
+  it("takes a remembered one, the oldest first", () => {
+    const of = new Scenario({ steps: { r: run(), a: wait({ needs: ["r"] }), b: wait({ needs: ["a"] }) } }).start();
+    of.signal("go", 1);
+    of.signal("go", 2);
+    expect(of.execution.signals).toEqual({ go: [1, 2] });
+    of.succeed("r");
+    expect(of.iteration("a")?.outputs).toEqual({ payload: 1 });
+    expect(of.iteration("b")?.outputs).toEqual({ payload: 2 });
+    expect(of.execution.signals).toEqual({});
+  });
+
+  it("one signal ends one waiting iteration", () => {
+    const of = new Scenario({ steps: { a: wait({ forEach: [1, 2] }) } }).start();
+    of.signal("go", 1);
+    expect(of.execution.steps.a).toMatchObject({ open: 1, ended: 1 });
+    of.signal("go", 2);
+    expect(of.state).toBe("succeeded");
+  });
+
+  it("a signal that no step takes, or that all have had, is refused", () => {
+    const of = new Scenario({ steps: { r: run(), a: wait() } }).start();
+    expect(() => of.signal("og")).toThrow(code("INVALID_ARGUMENT"));
+    of.signal("go");
+    expect(() => of.signal("go")).toThrow(code("CLOSED"));
+  });
+
+  it("remembers a bounded number", () => {
+    const of = new Scenario({ steps: { r: run(), a: wait({ needs: ["r"] }) } }).start();
+    const { execution } = of;
+    execution.signals.go = Array.from({ length: LIMITS.signalsRemembered }, () => 0);
+    expect(() => of.signal("go")).toThrow(code("RESOURCE_EXHAUSTED"));
+  });
+
+  it("a payload that does not match the schema is told to the sender, and nothing is recorded", () => {
+    const schema = { type: "object", required: ["n"], properties: { n: { type: "integer" } } };
+    const of = new Scenario({ steps: { a: wait({ schema }) } }).start();
+    expect(() => of.signal("go", { n: "x" })).toThrow(code("INVALID_INPUT"));
+    expect(() => of.signal("go", "x".repeat(LIMITS.signalBytes))).toThrow(code("TOO_LARGE"));
+    expect(of.execution.seen).toEqual([]);
+    of.signal("go", { n: 1 });
+    expect(of.state).toBe("succeeded");
+  });
+
+  it("an approval says yes or no, by whom the credential names", () => {
+    const of = new Scenario({ steps: { a: wait({ approval }), b: wait({ signal: "t", approval }) } }).start();
+    expect(() => of.signal("go", { comment: "hm" })).toThrow(code("INVALID_INPUT"));
+    of.signal("go", { approved: true, by: "forged" }, "ann");
+    expect(of.iteration("a")?.outputs).toEqual({ approved: true, by: "ann" });
+    of.signal("t", { approved: false, comment: "not today" }, "bob");
+    expect(of.execution.error).toMatchObject({ code: "JOB_FAILED", message: "rejected by bob: not today" });
+  });
+
+  it("a total timeout fails it with JOB_TIMEOUT", () => {
+    const of = new Scenario({ steps: { a: wait({ timeout: { queueMs: 1, startMs: 1, runMs: 1, totalMs: 500 } }) } });
+    of.start();
+    of.fire("total/a/0");
+    expect(of.execution.error?.code).toBe("JOB_TIMEOUT");
+    expect(of.timers.size).toBe(0);
+  });
+});
+
+describe("sleep", () => {
+  it("ends by its timer, after ms or a text", () => {
+    const steps = { a: sleep(1500), b: sleep("${{ input.d }}"), c: sleep("${{ input.n }}") };
+    const of = new Scenario({ steps }).start({ d: "1m30s", n: 250 });
+    const { nowMs } = of;
+    expect(Object.fromEntries(of.timers)).toEqual({
+      "sleep/a/0": nowMs + 1500,
+      "sleep/b/0": nowMs + 90_000,
+      "sleep/c/0": nowMs + 250,
+    });
+    for (const timer of of.timers.keys()) of.fire(timer);
+    expect(of.state).toBe("succeeded");
+  });
+
+  it("what is no duration fails the step", () => {
+    const of = new Scenario({ steps: { a: sleep("${{ input.d }}") } }).start({ d: "soon" });
+    expect(of.execution.error).toMatchObject({ step: "a" });
+    expect(of.iteration("a")?.error?.class).toBe("config");
+  });
+});
