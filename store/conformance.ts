@@ -1,9 +1,12 @@
+import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { ManualClock } from "../base/clock.ts";
 import { seededRandom, type Random } from "../base/random.ts";
 import { isHodeiError } from "../workflow/errors.ts";
 import { fenceOf, GIB, jobOf, op, openOwner, reportOf, SHARDS, slotOf, TTL_MS, turnOf } from "./fixtures.ts";
 import type { Owner, TurnOver } from "./fixtures.ts";
+import { createMemoryStore } from "./memory.ts";
+import { commands, traceOf } from "./random-commands.ts";
 import {
   ADOPTION_MS,
   AGEING_MS,
@@ -22,8 +25,8 @@ export type OpenStore = (options: { clock: ManualClock; random: Random }) => Pro
 
 type World = Opened & { clock: ManualClock; owner: Owner };
 
-/** Every promise of the port, as a test that any adapter must pass. */
-export function storeConformance(name: string, open: OpenStore): void {
+/** Every promise of the port, as a test that any adapter must pass. `durable` ones must give `reopen`. */
+export function storeConformance(name: string, open: OpenStore, { durable = false } = {}): void {
   const world = async (): Promise<World> => {
     const clock = new ManualClock();
     const opened = await open({ clock, random: seededRandom(7) });
@@ -43,7 +46,8 @@ export function storeConformance(name: string, open: OpenStore): void {
   describe(`${name}: registry`, () => registry(world));
   describe(`${name}: logs`, () => logs(world));
   describe(`${name}: worker requests`, () => workerRequests(world));
-  describe(`${name}: durability`, () => durability(world));
+  describe(`${name}: the model`, () => likeTheModel(open));
+  if (durable) describe(`${name}: durability`, () => durability(world));
 }
 
 type MakeWorld = () => Promise<World>;
@@ -1327,7 +1331,6 @@ function workerRequests(world: MakeWorld): void {
 function durability(world: MakeWorld): void {
   it("finds everything again after a crash", async () => {
     const { store, owner, clock, reopen } = await world();
-    if (reopen === undefined) return;
     const { replicationId } = await store.open({ shards: SHARDS });
     const claimFor = [slotOf("w", { free: { slots: 2 } })];
     const steps = ["queued", "claimed", "settled"].map((step, at) =>
@@ -1366,7 +1369,7 @@ function durability(world: MakeWorld): void {
       list: await store.listExecutions({ namespace: "default", limit: 9 }),
     };
 
-    const again = await reopen();
+    const again = await present(reopen)();
     expect(await refusal(again.open({ shards: SHARDS + 1 }))).toBe("INVALID_ARGUMENT");
     expect((await again.open({ shards: SHARDS })).replicationId).toBe(replicationId);
     expect(await again.listExecutions({ namespace: "default", limit: 9 })).toEqual(before.list);
@@ -1400,7 +1403,6 @@ function durability(world: MakeWorld): void {
 
   it("remembers operations and settled tokens over a crash", async () => {
     const { store, owner, reopen } = await world();
-    if (reopen === undefined) return;
     const [given] = await commit(store, owner, "x", { enqueue: [jobOf("x", "s")], claimFor: [slotOf("w")] });
     const { job, token } = present(given);
     const settled = turnOf(owner, "x", { expectedRevision: 1, settle: [{ jobId: job.id, token }] });
@@ -1408,10 +1410,36 @@ function durability(world: MakeWorld): void {
     const opId = op();
     const request = { opId, namespace: "default", name: "g" };
     expect(await store.registry.nextRunNumber(request)).toBe(1);
-    const again = await reopen();
+    const again = await present(reopen)();
     const next = await openOwner(again, "a", [0]);
     expect(await again.registry.nextRunNumber(request)).toBe(1);
     expect(await again.turn({ ...settled, fence: fenceOf(next) })).toMatchObject({ status: "DUPLICATE", revision: 2 });
     expect(await again.reportAndClaim(reportOf(next.session, { job, token }))).toMatchObject({ status: "DUPLICATE" });
+  });
+}
+
+function likeTheModel(open: OpenStore): void {
+  /** What ends with the process in a durable store, for one that cannot be opened again. */
+  const endAll = async (store: Store): Promise<Store> => {
+    for (const { session } of await store.sessions()) await store.endSession({ session });
+    return store;
+  };
+
+  it("gives the answers of the model, whatever is asked of both", async () => {
+    await fc.assert(
+      fc.asyncProperty(commands, async (history) => {
+        const clock = new ManualClock();
+        const { store, reopen } = await open({ clock, random: seededRandom(1) });
+        const crash = reopen ?? (() => endAll(store));
+        const modelClock = new ManualClock();
+        const model = createMemoryStore({ clock: modelClock, random: seededRandom(2) });
+        const subject = { store, clock, crash };
+        const answers = await traceOf(subject, history);
+        await subject.store.close();
+        const expected = await traceOf({ store: model, clock: modelClock, crash: () => endAll(model) }, history);
+        expect(answers).toEqual(expected);
+      }),
+      { numRuns: 60 },
+    );
   });
 }

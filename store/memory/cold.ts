@@ -15,7 +15,7 @@ export type Cold = {
   putDefinitions(serial: number, bodies: Readonly<Record<string, string>>): void;
   definitions(serial: number): Record<string, string>;
 
-  /** An execution leaves memory; its open row must not be written any more. */
+  /** An execution has left memory. */
   finish(key: string, row: ExecutionRow): void;
   finished(key: string): ExecutionRow | undefined;
   /** A finished execution becomes open again. */

@@ -43,5 +43,6 @@ export function closeExecution(state: State, { row, outbox }: OpenExecution): vo
   const key = executionKey(row.head);
   state.executions.delete(key);
   removeFrom(state.executionsOf, row.head.shard, key);
+  state.journal.remove("executions", key);
   state.cold.finish(key, row);
 }

@@ -30,8 +30,8 @@ function isOf<Kind extends StoredAnswer["kind"]>(
 /** Only for calls that wrote something: repeating one that did not is harmless, and then costs no commit. */
 export function remember(state: State, opId: string, answer: StoredAnswer, settled: SettledToken[] = []): void {
   const row = { order: state.order++, opId, answer, settled };
-  // A ring of slots: the new row overwrites the oldest on disk, so forgetting costs no write of its own.
-  state.journal.put("operations", String(state.operationSlot), row);
+  // A ring of slots (padded: neighbours stay neighbours on disk): the new row overwrites the oldest on disk, so forgetting costs no write of its own.
+  state.journal.put("operations", String(state.operationSlot).padStart(5, "0"), row);
   state.operationSlot = (state.operationSlot + 1) % REMEMBERED.operations;
   keep(state, row);
 }

@@ -1,3 +1,4 @@
+import type { Job } from "../../workflow/job.ts";
 import type { Mismatch } from "../../workflow/requirement.ts";
 import type {
   ClassDemand,
@@ -146,8 +147,8 @@ function jobRecord(state: State, entry: OpenJob): JobRecord {
     const { worker } = outcome.facts;
     return { ...held, state: "claimed", token: outcome.token, ...(worker === undefined ? {} : { worker }) };
   }
-  const of = state.classes.get(classKey);
-  const { servable, mismatches } = of === undefined ? { servable: true, mismatches: [] } : service(state, of);
+  // A job held back by a gate may have no class: its own words say the same.
+  const { servable, mismatches } = service(state, state.classes.get(classKey) ?? job);
   return { ...held, state: "queued", ...(servable ? {} : { mismatches }) };
 }
 
@@ -168,13 +169,14 @@ export function demand(state: State, { session }: Request<"demand">): ClassDeman
 }
 
 /** Whether a worker of any living session could ever run the class; if none, what keeps the nearest one from it. */
-function service(state: State, of: RequirementClass): { servable: boolean; mismatches: Mismatch[] } {
+function service(state: State, of: RequirementClass | Job): { servable: boolean; mismatches: Mismatch[] } {
   let nearest: Mismatch[] | undefined;
   for (const digest of livingSignatures(state)) {
     const signature = state.signatures.get(digest);
     if (signature === undefined) continue;
-    if (signature.eligible.has(of)) return { servable: true, mismatches: [] };
-    const against = refusals(of, signature.offer);
+    const known = "lines" in of && signature.eligible.has(of);
+    const against = known ? [] : refusals(of, signature.offer);
+    if (against.length === 0) return { servable: true, mismatches: [] };
     if (nearest === undefined || against.length < nearest.length) nearest = against;
   }
   return { servable: false, mismatches: nearest ?? [] };

@@ -1,0 +1,64 @@
+import type { TableName } from "../memory/rows.ts";
+
+/** "HODE": tells our files from any other SQLite file. */
+export const APPLICATION_ID = 0x484f4445;
+/** Raised with every change that an older version cannot read; there is no other version to migrate from yet. */
+export const SCHEMA_VERSION = 1;
+
+/** One table each: key and the row as JSON. All of them are in memory too. */
+export const HOT_TABLES: Readonly<Record<TableName, string>> = {
+  clusters: "clusters",
+  sessions: "sessions",
+  shards: "shards",
+  executions: "open_executions",
+  timers: "timers",
+  outbox: "outbox",
+  jobs: "jobs",
+  claims: "claims",
+  inbox: "inbox",
+  workspaces: "workspaces",
+  operations: "operations",
+  registries: "registries",
+  definitions: "definitions",
+  runNumbers: "run_numbers",
+  workerRequests: "worker_requests",
+};
+
+const hot = Object.values(HOT_TABLES)
+  .map((table) => `CREATE TABLE ${table} (key TEXT PRIMARY KEY, row TEXT NOT NULL) WITHOUT ROWID;`)
+  .join("\n");
+
+/** What is read on demand. Executions are named by their serial, so that neighbours in time are neighbours on disk. */
+const cold = `
+CREATE TABLE finished (
+  key TEXT PRIMARY KEY, serial INTEGER NOT NULL, namespace TEXT NOT NULL, shard INTEGER NOT NULL,
+  state TEXT NOT NULL, workflow TEXT NOT NULL, parent TEXT,
+  started_at INTEGER NOT NULL, ended_at INTEGER NOT NULL, row TEXT NOT NULL
+);
+CREATE INDEX finished_listed ON finished (namespace, started_at DESC, key DESC);
+CREATE INDEX finished_ended ON finished (shard, ended_at);
+CREATE INDEX finished_children ON finished (namespace, parent) WHERE parent IS NOT NULL;
+CREATE INDEX finished_serial ON finished (serial);
+
+CREATE TABLE commits (
+  serial INTEGER NOT NULL, revision INTEGER NOT NULL, events TEXT NOT NULL,
+  PRIMARY KEY (serial, revision)
+) WITHOUT ROWID;
+CREATE TABLE snapshots (serial INTEGER PRIMARY KEY, revision INTEGER NOT NULL, text TEXT NOT NULL);
+
+CREATE TABLE locked (serial INTEGER NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (serial, digest)) WITHOUT ROWID;
+CREATE INDEX locked_by ON locked (digest);
+CREATE TABLE locked_bodies (digest TEXT PRIMARY KEY, body TEXT NOT NULL);
+CREATE TABLE registry_bodies (key TEXT PRIMARY KEY, body TEXT NOT NULL);
+
+CREATE TABLE logs (
+  position INTEGER PRIMARY KEY, serial INTEGER NOT NULL, step TEXT NOT NULL, iteration TEXT NOT NULL,
+  attempt INTEGER NOT NULL, offset INTEGER NOT NULL, dropped INTEGER NOT NULL, at_ms INTEGER NOT NULL, data BLOB NOT NULL
+);
+CREATE INDEX logs_listed ON logs (serial);
+CREATE INDEX logs_attempt ON logs (serial, step, iteration, attempt);
+`;
+
+export const SCHEMA = `${hot}${cold}
+PRAGMA application_id = ${APPLICATION_ID};
+PRAGMA user_version = ${SCHEMA_VERSION};`;

@@ -1,0 +1,181 @@
+import type { Clock } from "../../base/clock.ts";
+import type { Logger } from "../../base/log.ts";
+import type { Random } from "../../base/random.ts";
+import { nextTurn } from "../../base/turn.ts";
+import { HodeiError } from "../../workflow/errors.ts";
+import { createHints } from "../memory/hints.ts";
+import { saveCluster, storeOf } from "../memory/model.ts";
+import { restore } from "../memory/restore.ts";
+import { endSession } from "../memory/sessions.ts";
+import { emptyState, type State } from "../memory/state.ts";
+import type { Store } from "../store.ts";
+import { createSqliteCold } from "./cold.ts";
+import { Database, IN_MEMORY } from "./database.ts";
+import { RowChanges, storedRows } from "./rows.ts";
+
+export type SqliteOptions = {
+  /** A folder for this store alone, made if need be; ":memory:" for tests. */
+  directory: string;
+  clock: Clock;
+  random: Random;
+  logger: Logger;
+  /** Bound of the file, in pages of 4 KiB. */
+  maxPages?: number;
+};
+
+/**
+ * The model of `memory/`, with every change of a row written through. All calls of one turn of the event loop are
+ * committed together (one fdatasync for all), and none is answered before. When a commit fails, all its calls are
+ * refused with UNAVAILABLE and the model is loaded again from disk, so that memory never runs ahead of it.
+ * Errors: DATA_IN_USE, DATA_CORRUPT.
+ */
+export function openSqliteStore(options: SqliteOptions): Store {
+  const group = new CommitGroup(options);
+  return storeOf({
+    state: () => group.state,
+    run: (call) => group.run(call),
+    durability: options.directory === IN_MEMORY ? "memory" : "disk",
+    close: () => group.close(),
+  });
+}
+
+type Waiting = { resolve: () => void; reject: (error: HodeiError) => void };
+
+class CommitGroup {
+  readonly #options: SqliteOptions;
+  readonly #database: Database;
+  readonly #changes = new RowChanges();
+  readonly #hints = createHints();
+  #state: State | undefined;
+  /** The calls whose answers wait for the next commit. */
+  #waiting: Waiting[] = [];
+  #planned = false;
+  #closed = false;
+
+  constructor(options: SqliteOptions) {
+    this.#options = options;
+    this.#database = new Database(options.directory, options.maxPages);
+    try {
+      this.#state = this.#load();
+      // The file was held by another process, if by any: whatever engines it had are gone.
+      const nowMs = options.clock.now();
+      for (const session of this.#state.sessions.values()) endSession(this.#state, session, nowMs);
+      this.#commit();
+    } catch (error) {
+      this.#database.close();
+      throw error;
+    }
+  }
+
+  get state(): State {
+    if (this.#state === undefined) throw new HodeiError("UNAVAILABLE", "the store is not loaded");
+    return this.#state;
+  }
+
+  async run<T>(call: () => T): Promise<T> {
+    if (this.#closed) throw new HodeiError("UNAVAILABLE", "the store is closed");
+    this.#state ??= this.#reload();
+    const answer = this.#attempt(call);
+    // Reads wait too when something is not on disk yet: they may have seen it.
+    if (this.#dirty) await this.#committed();
+    else this.#hints.deliver();
+    return answer;
+  }
+
+  /** A refusal comes before the first write and concerns its call alone; anything else leaves the model half changed. */
+  #attempt<T>(call: () => T): T {
+    try {
+      return call();
+    } catch (error) {
+      if (error instanceof HodeiError) throw error;
+      throw this.#fail(error);
+    }
+  }
+
+  get #dirty(): boolean {
+    return this.#changes.size > 0 || this.#database.inTransaction;
+  }
+
+  #committed(): Promise<void> {
+    if (!this.#planned) {
+      this.#planned = true;
+      nextTurn(() => this.#flush());
+    }
+    return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
+  }
+
+  #flush(): void {
+    this.#planned = false;
+    if (this.#waiting.length === 0) return;
+    try {
+      this.#commit();
+    } catch (error) {
+      this.#fail(error);
+      return;
+    }
+    for (const { resolve } of this.#waiting.splice(0)) resolve();
+    this.#hints.deliver();
+  }
+
+  #commit(): void {
+    if (this.#changes.size > 0) {
+      this.#begin();
+      this.#changes.writeTo(this.#database);
+    }
+    if (this.#database.inTransaction) this.#database.commit();
+  }
+
+  #begin(): void {
+    if (!this.#database.inTransaction) this.#database.begin();
+  }
+
+  /** Nothing of this group has happened. Answers the error that its calls are refused with. */
+  #fail(cause: unknown): HodeiError {
+    const message = cause instanceof Error ? cause.message : String(cause);
+    const refused = new HodeiError("UNAVAILABLE", `the store could not write: ${message}`, { cause });
+    this.#options.logger.error({ error: cause, calls: this.#waiting.length }, "a commit failed");
+    this.#state = undefined;
+    this.#hints.forget();
+    for (const { reject } of this.#waiting.splice(0)) reject(refused);
+    return refused;
+  }
+
+  /**
+   * After a failure, at the next call. A new replication id tells every engine to drop what it remembers; it is not
+   * stored, so that reads go on while the disk is full.
+   */
+  #reload(): State {
+    this.#changes.clear();
+    try {
+      this.#database.rollback();
+      const state = this.#load();
+      const { replicationId } = state.cluster;
+      state.cluster = { ...state.cluster, replicationId: `${replicationId}-${this.#options.random.hex(4)}` };
+      this.#options.logger.info({ sessions: state.sessions.size, jobs: state.jobs.size }, "the store is loaded again");
+      return state;
+    } catch (error) {
+      throw new HodeiError("UNAVAILABLE", "the store cannot be read", { cause: error });
+    }
+  }
+
+  #load(): State {
+    const { clock, random } = this.#options;
+    const database = this.#database;
+    const cold = createSqliteCold(database, () => this.#begin());
+    const state = emptyState({ clock, random, cold, journal: this.#changes, hints: this.#hints });
+    const last = database.get(
+      `SELECT max((SELECT coalesce(max(serial), 0) FROM finished),
+                  (SELECT coalesce(max(row ->> 'serial'), 0) FROM open_executions)) AS serial`,
+    );
+    restore(state, storedRows(database), Number(last?.["serial"] ?? 0));
+    if (state.cluster.replicationId === "") saveCluster(state, { replicationId: random.hex(8) });
+    return state;
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#flush();
+    this.#database.close();
+  }
+}
