@@ -91,7 +91,7 @@ export function choicesOf(schema: JsonObject): Set<string> | undefined {
   if (!isJsonList(listed)) return undefined;
   const known = choicesBySchema.get(schema);
   if (known !== undefined) return known;
-  const choices = new Set(listed.map(canonicalJson));
+  const choices = new Set(listed.map((value) => canonicalJson(value)));
   choicesBySchema.set(schema, choices);
   return choices;
 }
