@@ -72,7 +72,7 @@ describe("loading", () => {
       agent: {},
       failFast: true,
       continueOnError: false,
-      retry: { maxAttempts: 1, initialMs: 1000, maxMs: 60_000, multiplier: 2, on: ["user", "timeout"] },
+      retry: { maxAttempts: 1, initialMs: 1000, maxMs: 60_000, multiplier: 2, on: ["timeout", "user"] },
       timeout: { queueMs: 300_000, startMs: 300_000, runMs: 1_800_000 },
       onLost: "retry",
     });
@@ -137,7 +137,7 @@ spec:
 
   it("reads the modifiers in their short and long forms", () => {
     expect(stepOf({ run: "x", retry: 3, timeout: 60 })).toMatchObject({
-      retry: { maxAttempts: 3, initialMs: 1000, on: ["user", "timeout"] },
+      retry: { maxAttempts: 3, initialMs: 1000, on: ["timeout", "user"] },
       timeout: { runMs: 60_000, queueMs: 300_000 },
     });
     const retry = { maxAttempts: 5, initialInterval: "2m", multiplier: 1.5, on: ["timeout", "RateLimited"] };

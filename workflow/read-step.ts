@@ -18,7 +18,8 @@ export const DEFAULT_RETRY: Retry = {
   initialMs: 1000,
   maxMs: 60_000,
   multiplier: 2,
-  on: ["user", "timeout"],
+  // In the order in which a written list is kept, or writing the default out would change the digest.
+  on: ["timeout", "user"],
 };
 
 export const DEFAULT_TIMEOUTS: Timeouts = { queueMs: 300_000, startMs: 300_000, runMs: 1_800_000 };
