@@ -190,13 +190,14 @@ describe("logs", () => {
     expect(text(await read({ step: "bye" }))).toBe("");
   });
 
-  it("follow until the execution ends", async () => {
+  it("follow until the execution ends, with the lines that come just after its result", async () => {
     const write = await claimed();
     await write("one\n");
     const followed = read({ follow: true });
     await write("two\n");
     await finish("one");
-    expect(text(await followed)).toBe("one\ntwo\n");
+    await write("last\n");
+    expect(text(await followed)).toBe("one\ntwo\nlast\n");
   });
 });
 

@@ -51,6 +51,7 @@ export async function startEngine(parts: Parts, name: string): Promise<SmallEngi
   const { store, transport, clock, random, ttlMs = 60_000 } = parts;
   const fences = new Map<number, Fence>();
   const reported: ClusterEvent[] = [];
+  const claims: { jobId: string; token: string }[] = [];
   let wake = (): void => {};
   let session = "";
   let latest = 0;
@@ -108,7 +109,9 @@ export async function startEngine(parts: Parts, name: string): Promise<SmallEngi
       if (!page) throw new HodeiError("NOT_FOUND", `no execution ${request.id}`);
       if (page.head.state !== "running") throw new HodeiError("CLOSED", `${request.id} has ended`);
       const { events, head } = react(JSON.parse(request.messageJson) as Message, page.head, clock.now());
-      return { revision: await commit(fence, head, events, { enqueue: [] }) };
+      // What a worker held is settled with the end, as an outcome would be.
+      const settle = head.state === "running" ? [] : claims.filter(({ jobId }) => jobId.includes(`/${head.id}/`));
+      return { revision: await commit(fence, head, events, { enqueue: [], settle }) };
     },
     async status() {
       return { engine: { ...engine.view, shards: fences.size }, workers: engine.workers };
@@ -170,6 +173,7 @@ export async function startEngine(parts: Parts, name: string): Promise<SmallEngi
       const slot = { worker: "w1", signature: signatureOf(offer), offer, free, workspaces: [] };
       const answer = await store.claim({ opId: random.id(), session, workers: [slot] });
       if ("status" in answer) throw new Error("the session is over");
+      for (const { job, token } of answer.assignments) claims.push({ jobId: job.id, token });
       return { assignment: answer.assignments[0] as Assignment, session };
     },
     report(event) {
@@ -211,7 +215,7 @@ export function jobOf(start: EngineStartRequest, shard: number): Job {
   };
 }
 
-type Extra = { enqueue: Job[]; definitions?: Record<string, string> };
+type Extra = { enqueue: Job[]; settle?: { jobId: string; token: string }[]; definitions?: Record<string, string> };
 
 const idOf = ({ namespace, id }: { namespace: string; id: string }): { namespace: string; id: string } => ({
   namespace,
