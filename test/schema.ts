@@ -1,0 +1,18 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { type Schema, Validator } from "@cfworker/json-schema";
+import { expect } from "vitest";
+
+/** What the command prints under `-o json`, by the name of its file in docs/schemas/. */
+export type SchemaName = "execution" | "history" | "events" | "why" | "engines" | "workers" | "shards" | "error";
+
+export function schemaOf(name: SchemaName): Schema {
+  return JSON.parse(readFileSync(join(import.meta.dirname, `../docs/schemas/${name}.json`), "utf8")) as Schema;
+}
+
+/** Fails with the places that do not match. The value is taken as it is after JSON: undefined members do not exist. */
+export function expectMatches(name: SchemaName, value: unknown): void {
+  const { errors } = new Validator(schemaOf(name), "2020-12", false).validate(JSON.parse(JSON.stringify(value)));
+  const places = errors.map(({ instanceLocation, error }) => `${instanceLocation}: ${error}`);
+  expect(places, `does not match docs/schemas/${name}.json: ${JSON.stringify(value)}`).toEqual([]);
+}
