@@ -55,7 +55,7 @@ export class Database {
     } else if (version !== SCHEMA_VERSION) {
       throw new HodeiError(
         "DATA_CORRUPT",
-        `the database is of schema ${version}; this version reads ${SCHEMA_VERSION}`,
+        `the database is of schema ${String(version)}; this version reads ${SCHEMA_VERSION}`,
       );
     }
     this.#connection.exec("COMMIT");
