@@ -38,6 +38,8 @@ export class TurnDraft {
   readonly #events: string[] = [];
   readonly #enqueue = new Map<string, Job>();
   readonly #cancel = new Set<string>();
+  /** Those of `#cancel` whose results must not be taken any more. */
+  readonly #revoke = new Set<string>();
   readonly #withdraw = new Map<string, Envelope>();
   readonly #timers = new Map<string, number>();
   readonly #clear = new Set<string>();
@@ -98,6 +100,7 @@ export class TurnDraft {
       if (isQueueTimer(envelope.fire)) this.#withdraw.set(id, envelope);
       else this.#cancel.add(id);
     }
+    for (const id of transition.revoke ?? []) if (this.#cancel.has(id)) this.#revoke.add(id);
     for (const id of transition.clearTimers) {
       this.#timers.delete(id);
       this.#clear.add(id);
@@ -143,7 +146,8 @@ export class TurnDraft {
       take: pick((envelope) => envelope.take),
       settle: pick((envelope) => envelope.settle),
       enqueue: [...this.#enqueue.values()],
-      cancel: [...this.#cancel],
+      cancel: [...this.#cancel].filter((id) => !this.#revoke.has(id)),
+      revoke: [...this.#revoke],
       withdraw: [...this.#withdraw.keys()],
       timers: [...this.#timers].map(([id, atMs]) => ({ id, atMs })),
       clearTimers: [...this.#clear],
