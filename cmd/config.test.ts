@@ -15,7 +15,6 @@ const VARIABLES: [string, string, (config: ReturnType<typeof loadConfig>) => unk
   ["HODEI_STORE", "sqlite:/data", (c) => c.store, "sqlite:/data", undefined],
   ["HODEI_NAMESPACE", "team-a", (c) => c.namespace, "team-a", "default"],
   ["HODEI_TOKEN_FILE", "/run/token", (c) => c.tokenFile, "/run/token", undefined],
-  ["HODEI_TLS_CA", "/ca.pem", (c) => c.tls?.caFile, "/ca.pem", undefined],
   ["HODEI_LOG_LEVEL", "debug", (c) => c.logLevel, "debug", "info"],
   ["HODEI_LABELS", "gpu,big", (c) => c.labels, ["gpu", "big"], []],
   ["HODEI_RETENTION", "12h", (c) => c.retentionMs, 12 * 3600_000, 7 * 24 * 3600_000],
@@ -28,6 +27,7 @@ const VARIABLES: [string, string, (config: ReturnType<typeof loadConfig>) => unk
   ["HODEI_ENGINES", "a:1,b:2", (c) => c.worker.engines, ["a:1", "b:2"], []],
   ["HODEI_WORKER_DIRECTORY", "/var/w", (c) => c.worker.directory, "/var/w", undefined],
   ["HODEI_HANDLERS", "./handlers.ts", (c) => c.worker.handlersFile, "./handlers.ts", undefined],
+  ["HODEI_TOOLS_FILE", "/t.json", (c) => c.worker.toolsFile, "/t.json", undefined],
   ["HODEI_SLOTS", "3", (c) => c.worker.slots, 3, undefined],
   ["HODEI_WORKER_REQUEST", "wr-1", (c) => c.worker.requestId, "wr-1", undefined],
 ];
@@ -55,6 +55,12 @@ describe("the environment", () => {
     expect(() => loadConfig({ [name]: value })).toThrow(
       expect.objectContaining({ code: "INVALID_ARGUMENT", message: expect.stringContaining(name) }),
     );
+  });
+
+  it("HODEI_TLS_CA, _CERT and _KEY are read together", () => {
+    const files = { HODEI_TLS_CA: "/ca.pem", HODEI_TLS_CERT: "/cert.pem", HODEI_TLS_KEY: "/key.pem" };
+    expect(loadConfig(files).tls).toEqual({ caFile: "/ca.pem", certFile: "/cert.pem", keyFile: "/key.pem" });
+    expect(loadConfig({}).tls).toBeUndefined();
   });
 
   it("is frozen", () => {

@@ -19,7 +19,7 @@ export type Config = Readonly<{
   store: string | undefined;
   namespace: string;
   tokenFile: string | undefined;
-  tls: Readonly<{ caFile?: string; certFile?: string; keyFile?: string }> | undefined;
+  tls: Readonly<{ caFile: string; certFile: string; keyFile: string }> | undefined;
   logLevel: LogLevel;
   /** Extra labels that a worker offers. */
   labels: readonly string[];
@@ -38,6 +38,8 @@ export type Config = Readonly<{
     /** A module that exports handlers. */
     handlersFile: string | undefined;
     slots: number | undefined;
+    /** Where versions of found tools are remembered, shared by the workers of a host. */
+    toolsFile: string | undefined;
   }>;
 }>;
 
@@ -78,6 +80,7 @@ export function loadConfig(env: Environment = process.env): Config {
       engines: list(env, "HODEI_ENGINES", []).map((address) => checkedAddress("HODEI_ENGINES", address)),
       directory: optional(env, "HODEI_WORKER_DIRECTORY"),
       handlersFile: optional(env, "HODEI_HANDLERS"),
+      toolsFile: optional(env, "HODEI_TOOLS_FILE"),
       slots: optional(env, "HODEI_SLOTS") === undefined ? undefined : positive(env, "HODEI_SLOTS", 1),
     }),
   });
@@ -142,16 +145,15 @@ function duration(env: Environment, name: string, otherwise: number): number {
   return Number(parts[1]) * UNIT_MS[parts[2] as keyof typeof UNIT_MS];
 }
 
+/** Mutual TLS or none: a CA without a certificate of one's own would let a client in that no server knows. */
 function tls(env: Environment): Config["tls"] {
-  const caFile = optional(env, "HODEI_TLS_CA");
-  const certFile = optional(env, "HODEI_TLS_CERT");
-  const keyFile = optional(env, "HODEI_TLS_KEY");
-  if ((certFile === undefined) !== (keyFile === undefined)) {
-    throw new HodeiError("INVALID_ARGUMENT", "HODEI_TLS_CERT and HODEI_TLS_KEY belong together: set both or neither", {
-      field: certFile === undefined ? "HODEI_TLS_CERT" : "HODEI_TLS_KEY",
-    });
+  const names = ["HODEI_TLS_CA", "HODEI_TLS_CERT", "HODEI_TLS_KEY"] as const;
+  const [caFile, certFile, keyFile] = names.map((name) => optional(env, name));
+  if (caFile === undefined && certFile === undefined && keyFile === undefined) return undefined;
+  if (caFile === undefined || certFile === undefined || keyFile === undefined) {
+    const field = names.find((name) => optional(env, name) === undefined);
+    throw new HodeiError("INVALID_ARGUMENT", `${names.join(", ")} belong together: ${field} is missing`, { field });
   }
-  if (caFile === undefined && certFile === undefined) return undefined;
   return Object.freeze({ caFile, certFile, keyFile });
 }
 

@@ -24,7 +24,8 @@ export type HodeiWorkerOptions = {
   slots?: number;
   namespace?: string;
   token?: string;
-  tls?: { ca?: Buffer; cert?: Buffer; key?: Buffer };
+  /** PEM texts; both sides prove themselves. */
+  tls?: { ca: string; cert: string; key: string };
   logger?: Logger;
   /** For workspaces and results not handed in yet. Default: a fresh folder, removed at stop. */
   directory?: string;

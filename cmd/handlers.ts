@@ -1,6 +1,9 @@
+import { resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import type { Logger } from "../base/log.ts";
 import type { HandlerContext, TypedHandler } from "../sdk/handler.ts";
 import type { TaskFunction } from "../worker/options.ts";
-import { HodeiError } from "../workflow/errors.ts";
+import { HodeiError, toHodeiError } from "../workflow/errors.ts";
 import { inputViolations } from "../workflow/input.ts";
 import type { JsonObject } from "../workflow/json.ts";
 
@@ -39,4 +42,21 @@ function checked(handler: AnyHandler): TaskFunction {
     const typed: HandlerContext = context;
     return handler.run(input as never, typed);
   };
+}
+
+/** The handlers that a module exports; none without a file. */
+export async function loadHandlers(
+  file: string | undefined,
+  logger: Logger,
+): Promise<ReadonlyMap<string, TaskFunction>> {
+  if (file === undefined) return new Map();
+  try {
+    const exported = (await import(pathToFileURL(resolve(file)).href)) as Record<string, unknown>;
+    const found = taskFunctions(Object.values(exported));
+    logger.info({ file, handlers: [...found.keys()] }, "handlers loaded");
+    return found;
+  } catch (error) {
+    const message = `handlers cannot be loaded from ${file}: ${toHodeiError(error).message}`;
+    throw new HodeiError("INVALID_ARGUMENT", message, { field: "handlers", cause: error });
+  }
 }

@@ -41,7 +41,8 @@ export type HodeiClientOptions = {
   /** `host:port`, or several. Default 127.0.0.1:50051. */
   address?: string | readonly string[];
   token?: string;
-  tls?: { ca?: Buffer; cert?: Buffer; key?: Buffer };
+  /** PEM texts; both sides prove themselves. */
+  tls?: { ca: string; cert: string; key: string };
   /** For calls that name none. Default 10 s. */
   deadlineMs?: number;
 };

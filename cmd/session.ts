@@ -78,9 +78,8 @@ export function tokenOf(path: string | undefined): string | undefined {
   }
 }
 
-export function tlsFiles(config: Config): { ca?: Buffer; cert?: Buffer; key?: Buffer } | undefined {
+export function tlsFiles(config: Config): { ca: string; cert: string; key: string } | undefined {
   if (config.tls === undefined) return undefined;
-  const { caFile, certFile, keyFile } = config.tls;
-  const read = (path: string | undefined): Buffer | undefined => (path === undefined ? undefined : readFileSync(path));
-  return { ca: read(caFile), cert: read(certFile), key: read(keyFile) };
+  const read = (path: string): string => readFileSync(path, "utf8");
+  return { ca: read(config.tls.caFile), cert: read(config.tls.certFile), key: read(config.tls.keyFile) };
 }

@@ -1,15 +1,14 @@
 import { hostname, tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { systemClock } from "../base/clock.ts";
-import { jsonLogger, type Logger } from "../base/log.ts";
+import { jsonLogger } from "../base/log.ts";
 import { systemRandom } from "../base/random.ts";
 import { createGrpcTransport } from "../transport/grpc/transport.ts";
 import { createWorker } from "../worker/worker.ts";
-import type { TaskFunction } from "../worker/options.ts";
-import { HodeiError, toHodeiError } from "../workflow/errors.ts";
+import { toHodeiError } from "../workflow/errors.ts";
 import { type Config, inheritedEnvironment, loadConfig } from "./config.ts";
-import { taskFunctions } from "./handlers.ts";
+import { loadHandlers } from "./handlers.ts";
 import { tlsFiles, tokenOf } from "./session.ts";
 import { VERSION } from "./version.ts";
 
@@ -31,8 +30,9 @@ export async function runWorker(config: Config): Promise<number> {
     logger,
     directory: own.directory ?? join(tmpdir(), `hodei-worker-${own.id ?? `${name}-${process.pid}`}`),
     offer: { labels: [...own.capabilities, ...config.labels], namespace: config.namespace },
-    handlers: await handlersOf(own.handlersFile, logger),
-    slots: own.slots,
+    handlers: await loadHandlers(own.handlersFile, logger),
+    slots: own.ephemeral ? 1 : own.slots,
+    toolsFile: own.toolsFile,
     ephemeral: own.ephemeral,
     requestId: own.requestId,
     token: tokenOf(config.tokenFile),
@@ -51,21 +51,6 @@ export async function runWorker(config: Config): Promise<number> {
   const { reason, exitCode } = await worker.done;
   logger.info({ reason }, "worker ended");
   return exitCode;
-}
-
-async function handlersOf(file: string | undefined, logger: Logger): Promise<ReadonlyMap<string, TaskFunction>> {
-  if (file === undefined) return new Map();
-  try {
-    const exported = (await import(pathToFileURL(resolve(file)).href)) as Record<string, unknown>;
-    const found = taskFunctions(Object.values(exported));
-    logger.info({ file, handlers: [...found.keys()] }, "handlers loaded");
-    return found;
-  } catch (error) {
-    throw new HodeiError("INVALID_ARGUMENT", `handlers cannot be loaded from ${file}: ${toHodeiError(error).message}`, {
-      field: "HODEI_HANDLERS",
-      cause: error,
-    });
-  }
 }
 
 if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {

@@ -24,7 +24,7 @@ export function addProcessCommands(program: Command): void {
     .option("--http-port <port>", "of health and metrics; 0: a free one (default)")
     .option("--engines <n>", "how many engines", "3")
     .option("--workers <n>", "how many warm workers", "2")
-    .option("--ephemeral <n>", "how many ephemeral workers may run at once", "4")
+    .option("--ephemeral <n>", "how many ephemeral workers each engine may run at once", "2")
     .option("--handlers <file>", "a module whose handlers the local workers offer")
     .action(async (flags: DevFlags) => {
       const { runDev } = await import("../dev.ts");

@@ -1,0 +1,46 @@
+import { systemClock } from "../base/clock.ts";
+import { jsonLogger } from "../base/log.ts";
+import type { Config } from "./config.ts";
+import { createOrchestrator } from "./embedded.ts";
+import { EXIT } from "./exit.ts";
+import { print, say } from "./output.ts";
+
+export type DevOptions = {
+  data: string;
+  host: string;
+  port: number | undefined;
+  httpPort: number | undefined;
+  engines: number;
+  workers: number;
+  ephemeral: number;
+  handlersFile: string | undefined;
+};
+
+/**
+ * `hodei dev`: a cluster until SIGINT or SIGTERM. The ready line is the only thing on stdout; a second signal ends at
+ * once, as kill -9 would: what was committed is there at the next start.
+ */
+export async function runDev(config: Config, options: DevOptions): Promise<number> {
+  const logger = jsonLogger(config.logLevel);
+  const started = systemClock.monotonic();
+  const cluster = await createOrchestrator({
+    ...options,
+    port: options.port,
+    labels: config.labels,
+    namespace: config.namespace,
+    retentionMs: config.retentionMs,
+    loadBalancer: config.loadBalancer,
+    logger,
+  });
+  const asked = new Promise<NodeJS.Signals>((resolve) => {
+    for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => resolve(signal));
+  });
+  print(JSON.stringify({ ready: true, address: cluster.address, http: cluster.http, engines: cluster.engines }));
+  logger.info({ tookMs: Math.round(systemClock.monotonic() - started), data: options.data }, "ready");
+  const signal = await asked;
+  for (const again of ["SIGINT", "SIGTERM"] as const) process.once(again, () => process.exit(EXIT.interrupted));
+  if (process.stderr.isTTY) say("stopping: running jobs may end first; again to end now");
+  logger.info({ signal }, "stopping");
+  await cluster.stop();
+  return EXIT.ok;
+}
