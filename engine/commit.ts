@@ -3,6 +3,7 @@ import { fullJitterMs } from "../base/backoff.ts";
 import { HodeiError, isHodeiError, toHodeiError } from "../workflow/errors.ts";
 import type { Actor } from "./actor.ts";
 import { dropState } from "./actor.ts";
+import { outcomesOfWithdrawn } from "./cancelled.ts";
 import type { ExecutorOptions } from "./executor.ts";
 import type { Turn } from "./folding.ts";
 import { committed, failed } from "./folding.ts";
@@ -107,8 +108,18 @@ export class Committer {
       state.timers.clear();
     }
     hooks.outbox(actor, draft.outbox);
+    if (draft.cancelled.size > 0 && turn.head.state === "running") this.#followCancelled(actor, fence, turn);
     if (!draft.more) return;
     this.#put(actor, { message: { kind: "continue" }, fire: CONTINUE_TIMER, done: () => {} });
+  }
+
+  #followCancelled(actor: Actor, fence: Fence, turn: Turn): void {
+    const { ownership, logger, time } = this.#options;
+    const about = { ...this.#options, holds: (of: Fence) => ownership.holds(of), nowMs: time.now() };
+    const of = { namespace: actor.namespace, id: actor.id, uid: turn.head.uid, fence, cancelled: turn.draft.cancelled };
+    outcomesOfWithdrawn(about, of)
+      .then((envelopes) => envelopes.forEach((envelope) => this.#put(actor, envelope)))
+      .catch((error: unknown) => logger.warn({ error, execution: actor.id }, "cancelled jobs were not looked up"));
   }
 
   #lifecycle(turn: Turn): void {

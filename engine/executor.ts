@@ -158,10 +158,11 @@ export class Executor {
   }
 
   #put(actor: Actor, envelope: Envelope): void {
-    // It may have been evicted while the sender held on to it.
-    this.#actors.set(actor.key, actor);
-    actor.mailbox.push(envelope);
-    this.#schedule(actor);
+    // It may have been evicted, and made anew, while the sender held on to it: there is one actor per execution.
+    const current = this.#actors.get(actor.key) ?? actor;
+    this.#actors.set(current.key, current);
+    current.mailbox.push(envelope);
+    this.#schedule(current);
   }
 
   #schedule(actor: Actor): void {

@@ -66,7 +66,11 @@ export class Fleet implements Service {
       const { id, classKey } = request;
       // Registered or not, it has to say hello to this life first.
       const member: Member = {
-        ...{ id, worker: workerIdOf(id), mode, state: "launched", sinceMs: clock.monotonic() },
+        id,
+        worker: workerIdOf(id),
+        mode,
+        state: "launched",
+        sinceMs: clock.monotonic(),
         pod: { name: pod.name, uid: pod.uid },
         ...(classKey === undefined ? {} : { classKey }),
       };

@@ -53,7 +53,11 @@ describe("an engine with a worker", () => {
     const first = await cluster.engine("e1");
     const second = await cluster.engine("e2");
     await cluster.assign(new Map([[first, all()]]));
-    const request = { namespace: "default", id: "x", messageJson: JSON.stringify({ kind: "pause", id: "m", by: "me" }) };
+    const request = {
+      namespace: "default",
+      id: "x",
+      messageJson: JSON.stringify({ kind: "pause", id: "m", by: "me" }),
+    };
     const refused = second.channel.call("engine", "deliver", request);
     await expect(refused).rejects.toMatchObject({ code: "NOT_OWNER", facts: { owner: first.server.address } });
   });
@@ -77,7 +81,10 @@ describe("an engine with a worker", () => {
     const node = await cluster.engine("e1");
     await cluster.assign();
     cluster.register("nap", {
-      steps: { nap: { sleep: "20ms" }, a: run({ needs: ["nap"], retry: { maxAttempts: 2, initialInterval: "10ms", maxInterval: "10ms" } }) },
+      steps: {
+        nap: { sleep: "20ms" },
+        a: run({ needs: ["nap"], retry: { maxAttempts: 2, initialInterval: "10ms", maxInterval: "10ms" } }),
+      },
     });
     let attempts = 0;
     await cluster.worker(node, {

@@ -59,7 +59,8 @@ export class Cluster {
       store: this.store,
       shards: SHARDS,
       gateway: {
-        startChild: (request) => this.start(request.id, request.workflow, JSON.parse(request.inputJson) as Json, request),
+        startChild: (request) =>
+          this.start(request.id, request.workflow, JSON.parse(request.inputJson) as Json, request),
         deliver: async ({ id, messageJson }) => void (await this.deliver(id, JSON.parse(messageJson) as Message)),
       },
       clock: this.clock,
@@ -83,7 +84,9 @@ export class Cluster {
   async assign(shares: Map<Node, number[]> = new Map([[this.nodes[0]!, all()]])): Promise<void> {
     this.#generation += 1;
     const generation = this.#generation;
-    await Promise.all([...shares].map(([node, shards]) => node.channel.call("engine", "assign", { generation, shards })));
+    await Promise.all(
+      [...shares].map(([node, shards]) => node.channel.call("engine", "assign", { generation, shards })),
+    );
   }
 
   shardOf(id: string): number {
@@ -102,7 +105,14 @@ export class Cluster {
       const found = this.#definitions.get(name);
       return found ? { version: found.version, digest: digestOf(found), definition: found } : undefined;
     });
-    const request = startRequest({ id, definition, lock: JSON.stringify(lock), definitions, input, parent: child?.parent });
+    const request = startRequest({
+      id,
+      definition,
+      lock: JSON.stringify(lock),
+      definitions,
+      input,
+      parent: child?.parent,
+    });
     await this.#routed(id, (channel) => channel.call("engine", "start", request));
   }
 
@@ -139,7 +149,7 @@ export class Cluster {
 
   async history(id: string): Promise<HistoryEvent[]> {
     const events: HistoryEvent[] = [];
-    for (let afterRevision = 0; ; ) {
+    for (let afterRevision = 0; ;) {
       const page = await this.store.readHistory({ namespace: NAMESPACE, id, afterRevision, limit: 1000 });
       if (!page) return events;
       for (const commit of page.commits) {
@@ -387,4 +397,3 @@ export class FakeWorker {
 export function count(events: readonly HistoryEvent[], type: HistoryEvent["type"]): number {
   return events.filter((event) => event.type === type).length;
 }
-
