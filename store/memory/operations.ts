@@ -1,7 +1,6 @@
 import { HodeiError } from "../../workflow/errors.ts";
 import type { OperationRow, SettledToken, StoredAnswer } from "./rows.ts";
 import { REMEMBERED, type State } from "./state.ts";
-import { dropOldest } from "./sets.ts";
 
 /**
  * The first answer to an operation id, while it is among the newest REMEMBERED.operations. Errors: INVALID_ARGUMENT
@@ -12,7 +11,7 @@ export function recall<Kind extends StoredAnswer["kind"]>(
   opId: string,
   kind: Kind,
 ): Extract<StoredAnswer, { kind: Kind }> | undefined {
-  const answer = state.operations.get(opId)?.answer;
+  const answer = state.operations.get(opId);
   if (answer === undefined) return undefined;
   if (isOf(answer, kind)) return answer;
   throw new HodeiError("INVALID_ARGUMENT", `operation id ${opId} was used for another call (${answer.kind})`, {
@@ -37,15 +36,15 @@ export function remember(state: State, opId: string, answer: StoredAnswer, settl
 }
 
 function keep(state: State, row: OperationRow): void {
-  state.operations.set(row.opId, row);
-  dropOldest(state.operations, REMEMBERED.operations);
+  state.operations.set(row.opId, row.answer);
   for (const token of row.settled) state.settled.set(token.token, token);
-  dropOldest(state.settled, REMEMBERED.settledTokens);
 }
 
-export function restoreOperations(state: State, rows: Iterable<[string, OperationRow]>): void {
+/** Answers the highest order among them. */
+export function restoreOperations(state: State, rows: Iterable<[string, OperationRow]>): number {
   const sorted = [...rows].sort(([, a], [, b]) => a.order - b.order);
   for (const [, row] of sorted) keep(state, row);
   const newest = sorted.at(-1);
   state.operationSlot = newest === undefined ? 0 : (Number(newest[0]) + 1) % REMEMBERED.operations;
+  return newest?.[1].order ?? 0;
 }

@@ -25,8 +25,7 @@ export function restore(state: State, rows: StoredRows, lastSerial: number): voi
     order = Math.max(order, row.order);
   }
   order = Math.max(order, restoreJobs(state, rows));
-  restoreOperations(state, rows.operations);
-  for (const { order: each } of state.operations.values()) order = Math.max(order, each);
+  order = Math.max(order, restoreOperations(state, rows.operations));
 
   for (const [key, row] of rows.registries) state.registries.set(key, row);
   for (const [key, row] of rows.definitions) state.definitions.set(key, row);

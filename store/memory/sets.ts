@@ -16,10 +16,39 @@ export function count<K>(counts: Map<K, number>, key: K, by: 1 | -1): void {
   else counts.set(key, next);
 }
 
-/** Keeps the `bound` newest entries of a map that is used as a queue. */
+/** Keeps the `bound` newest entries of a map that is used as a queue and seldom grows beyond it. */
 export function dropOldest<K, V>(map: Map<K, V>, bound: number): void {
+  if (map.size <= bound) return;
   for (const key of map.keys()) {
-    if (map.size <= bound) return;
     map.delete(key);
+    if (map.size <= bound) return;
+  }
+}
+
+/**
+ * Keeps the `bound` newest of what is set, each key once. Beside `dropOldest` because a Map from which every insertion
+ * drops the first key passes over its dropped keys each time: 11 % of a turn's time with 10,000 operation ids.
+ */
+export class Recent<V> {
+  readonly #bound: number;
+  readonly #values = new Map<string, V>();
+  readonly #keys: string[] = [];
+  #next = 0;
+
+  constructor(bound: number) {
+    this.#bound = bound;
+  }
+
+  get(key: string): V | undefined {
+    return this.#values.get(key);
+  }
+
+  /** For keys that are not set yet. */
+  set(key: string, value: V): void {
+    const oldest = this.#keys[this.#next];
+    if (oldest !== undefined) this.#values.delete(oldest);
+    this.#keys[this.#next] = key;
+    this.#values.set(key, value);
+    this.#next = (this.#next + 1) % this.#bound;
   }
 }

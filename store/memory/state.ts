@@ -11,15 +11,16 @@ import type {
   DefinitionRow,
   ExecutionRow,
   Journal,
-  OperationRow,
   OutboxRow,
   RegistryRow,
   SessionRow,
   SettledToken,
   ShardRow,
+  StoredAnswer,
   WorkerRequestRow,
   WorkspaceRow,
 } from "./rows.ts";
+import { Recent } from "./sets.ts";
 
 /** Bounds of what the store remembers only for a while. */
 export const REMEMBERED = {
@@ -110,9 +111,9 @@ export type State = {
   /** Waiting jobs of a workspace that is not bound: they stand in their classes. */
   unbound: Map<string, Set<string>>;
 
-  operations: Map<string, OperationRow>;
+  operations: Recent<StoredAnswer>;
   operationSlot: number;
-  settled: Map<string, SettledToken>;
+  settled: Recent<SettledToken>;
   logTails: Map<string, LogTail>;
 
   registries: Map<string, RegistryRow>;
@@ -155,9 +156,9 @@ export function emptyState({ clock, random, cold, journal, hints }: StateOptions
     workspacesOf: new Map(),
     pinned: new Map(),
     unbound: new Map(),
-    operations: new Map(),
+    operations: new Recent(REMEMBERED.operations),
     operationSlot: 0,
-    settled: new Map(),
+    settled: new Recent(REMEMBERED.settledTokens),
     logTails: new Map(),
     registries: new Map(),
     definitions: new Map(),
