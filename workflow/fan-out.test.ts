@@ -88,6 +88,15 @@ describe("forEach and matrix", () => {
     expect(of.step("a")).toBe("failed");
   });
 
+  it("a queue timeout of an iteration that was told to stop changes nothing", () => {
+    const of = new Scenario({ steps: { a: run({ forEach: [1, 2] }) } }).start();
+    of.fail("a", {}, "0");
+    of.nowMs += 300_000;
+    expect(of.send({ kind: "timer", timer: "queue/a/1" }).events).toEqual([]);
+    of.end("a", { kind: "cancelled" }, "1");
+    expect(of.execution.steps.a).toMatchObject({ failed: 1, cancelled: 1 });
+  });
+
   it("without failFast all iterations run, and one failure fails the step", () => {
     const of = new Scenario({ steps: { a: run({ forEach: [1, 2, 3], maxParallel: 1, failFast: false }) } }).start();
     of.fail("a", {}, "0");
@@ -134,6 +143,20 @@ describe("bounds of a commit", () => {
     of.send({ kind: "continue" });
     expect(of.execution.steps.a?.ended).toBe(600);
     expect(of.state).toBe("failed");
+  });
+
+  it("an input or environment put together from many outputs is bounded", () => {
+    const env = Object.fromEntries(numbers(5).map((at) => [`V${at}`, `\${{ steps.a.iterations[${at}].outputs.v }}`]));
+    const of = new Scenario({
+      steps: {
+        a: run({ forEach: [1, 2, 3, 4, 5] }),
+        b: task({ needs: ["a"], input: env }),
+        c: run({ needs: ["a"], env }),
+      },
+    }).start();
+    for (const key of numbers(5)) of.succeed("a", { v: "x".repeat(60_000) }, String(key));
+    expect(of.iteration("b")?.error).toMatchObject({ class: "config" });
+    expect(of.iteration("c")?.error).toMatchObject({ code: "TOO_LARGE", class: "config" });
   });
 
   it("outputs beyond the bound fail the iteration, are not retried and never reach the history", () => {

@@ -238,7 +238,8 @@ function endIteration(
   }
   if (event.state !== "succeeded" || iteration.workspace === undefined) return;
   const workspace = own(execution.workspaces, iteration.workspace.name);
-  if (workspace?.generation === iteration.workspace.generation) workspace.used = true;
+  // Always of its newest generation: with the loss of one, all its open jobs got another or ended.
+  if (workspace !== undefined) workspace.used = true;
 }
 
 function openIteration(step: StepRecord, event: { iteration: string; atMs: number }): IterationRecord {

@@ -55,7 +55,7 @@ function listIn<T>(lists: Map<string, T[]>, key: string): T[] {
   return list;
 }
 
-/** Parsing labels and quantities once per step and not once per job is a third of the cost of a job. */
+/** Once per step: parsing labels and quantities takes 2 to 5 µs, as long as all the rest of a transition. */
 function requirementFor(step: Step): (execution: Execution) => Requirement {
   const handler = step.kind === "task" ? { handler: step.handler } : {};
   const isolated = step.agent.isolation === "loose" || step.agent.isolation === "strict";

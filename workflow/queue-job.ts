@@ -15,8 +15,14 @@ export const GRACE_MS = 30_000;
 
 export type JobStep = Extract<Step, { kind: "run" | "task" }>;
 
-/** Puts attempt `attempt` of an iteration into the queue. Throws what its templates or its requirement throw. */
-export function queueJob(turn: Turn, node: StepNode & { step: JobStep }, key: string, attempt: number, scope: Scope) {
+/** Puts an attempt of an iteration into the queue. Throws what its templates or its requirement throw. */
+export function queueJob(
+  turn: Turn,
+  node: StepNode & { step: JobStep },
+  key: string,
+  attempt: number,
+  scope: Scope,
+): void {
   const { step } = node;
   const { execution } = turn;
   const workspace = wantedWorkspace(turn, node);
@@ -44,7 +50,8 @@ export function queueJob(turn: Turn, node: StepNode & { step: JobStep }, key: st
 function workOf(turn: Turn, step: JobStep, scope: Scope): Work {
   const env = renderEnv(step.env, scope);
   let bytes = 0;
-  for (const value of Object.values(env)) bytes += value.length;
+  for (const value of Object.values(env)) bytes += Buffer.byteLength(value);
+  if (bytes > LIMITS.inputBytes) throw tooMuch("environment", bytes);
   switch (step.kind) {
     case "run": {
       turn.weigh(bytes + step.script.length);
@@ -65,7 +72,11 @@ export function checkInput(turn: Turn, besides: number, input: Json): void {
   const bytes = Buffer.byteLength(JSON.stringify(input));
   turn.weigh(bytes + besides);
   if (bytes <= LIMITS.inputBytes) return;
-  throw new HodeiError("TOO_LARGE", `the input is ${bytes} bytes long, at most ${LIMITS.inputBytes} are passed on`);
+  throw tooMuch("input", bytes);
+}
+
+function tooMuch(what: string, bytes: number): HodeiError {
+  return new HodeiError("TOO_LARGE", `the ${what} is ${bytes} bytes long, at most ${LIMITS.inputBytes} are passed on`);
 }
 
 /** Variables are strings: numbers and booleans as written, null as "", lists and objects as JSON. */

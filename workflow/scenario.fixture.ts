@@ -1,4 +1,4 @@
-import { expect } from "vitest";
+import assert from "node:assert/strict";
 import type { Definition, Step, StepBase } from "./definition.ts";
 import type { HistoryEvent } from "./event.ts";
 import type { Execution } from "./execution.ts";
@@ -118,23 +118,23 @@ export class Scenario {
     const made = transition(this.definition, this.#execution, message, context);
     this.#execution = made.execution;
     this.#take(made.transition);
-    expect(JSON.parse(JSON.stringify(fold(this.history)))).toEqual(JSON.parse(JSON.stringify(this.#execution)));
+    assert.deepEqual(JSON.parse(JSON.stringify(fold(this.history))), JSON.parse(JSON.stringify(this.#execution)));
     if (made.transition.more && this.goesOn) this.send({ kind: "continue" });
     return made.transition;
   }
 
   #take(made: Transition): void {
     const starts = made.outbox.filter((message) => message.kind === "startChild");
-    expect(made.enqueue.length + starts.length).toBeLessThanOrEqual(LIMITS.commitEntries);
+    assert.ok(made.enqueue.length + starts.length <= LIMITS.commitEntries, "more entries than a commit holds");
     this.history.push(...made.events);
-    for (const id of made.cancel) expect(this.jobs.has(id), `${id} is cancelled and not open`).toBe(true);
+    for (const id of made.cancel) assert.ok(this.jobs.has(id), `${id} is cancelled and not open`);
     this.cancelled.push(...made.cancel);
     for (const id of made.revoke ?? []) {
       this.jobs.delete(id);
       this.revoked.push(id);
     }
     for (const job of made.enqueue) {
-      expect(this.jobs.has(job.id), `${job.id} is enqueued twice`).toBe(false);
+      assert.ok(!this.jobs.has(job.id), `${job.id} is enqueued twice`);
       this.jobs.set(job.id, job);
     }
     for (const id of made.clearTimers) this.timers.delete(id);

@@ -35,6 +35,15 @@ describe("cancel", () => {
     expect([of.step("a"), of.step("b"), of.state]).toEqual(["succeeded", "cancelled", "cancelled"]);
   });
 
+  it("does not tell again what a failed iteration has stopped already", () => {
+    const of = new Scenario({ steps: { a: run({ forEach: [1, 2] }) } }).start();
+    of.fail("a", {}, "0");
+    of.cancel();
+    expect(of.cancelled).toEqual(["ns/x/a/1#1"]);
+    of.fire("grace/a");
+    expect(of.execution).toMatchObject({ state: "cancelled", steps: { a: { state: "failed" } } });
+  });
+
   it("waits no longer than the grace, whose jobs are revoked", () => {
     const of = new Scenario(parts).start();
     of.cancel();
@@ -85,6 +94,7 @@ describe("pause", () => {
     expect(displayState(of.execution)).toBe("paused");
     of.succeed("a");
     of.succeed("c", {}, "0");
+    expect(of.step("b")).toBe("pending");
     expect(of.jobs.size).toBe(0);
     of.resume();
     expect([...of.jobs.keys()]).toEqual(["ns/x/b/0#1", "ns/x/c/1#1"]);

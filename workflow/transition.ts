@@ -24,10 +24,11 @@ import { Turn } from "./turn.ts";
  * - All of one answer is one commit. An answer without any entry need not be committed.
  * - `cancel` names queued and claimed jobs alike. For a queued one that left the queue the shell sends an outcome
  *   `cancelled`; a claimed one answers for itself. Until then the iteration stays open, 45 s at most (timer `grace`).
+ *   Those that are in `revoke` too are over for the core: their token has to go with the commit.
  * - A queue timer is sent only while the job is queued. Its answer cancels the job: when the store refuses that, because
  *   a worker has just taken or ended it, the shell drops the whole answer and folds again.
  * - Timers that fired are sent once each, and again after a failed commit. The answer always clears or moves them.
- * - After `more`, and once for each execution that it loads, the shell sends `continue`: `more` is not stored.
+ * - After `more` the shell sends `continue`, also when a crash comes between: the state does not hold `more`.
  *
  * Errors: CLOSED (signal, pause, resume to one that has ended or is being cancelled; retry of a succeeded one), CONFLICT
  * (retry of a running one), INVALID_ARGUMENT, INVALID_INPUT, TOO_LARGE, RESOURCE_EXHAUSTED (signal), NOT_FOUND (anything

@@ -50,6 +50,15 @@ describe("workspaces", () => {
     expect(of.execution.error).toMatchObject({ code: "WORKSPACE_LOST", step: "b" });
   });
 
+  it("a loss does not bring back an iteration that was told to stop", () => {
+    const of = new Scenario({ steps: { a: run({ ...ws, forEach: [1, 2] }), b: run(ws) } }).start();
+    of.fail("a", {}, "0");
+    of.lose("b");
+    expect(of.iteration("a", "1")?.state).toBe("cancelled");
+    expect(of.step("a")).toBe("failed");
+    expect(of.job("b").attempt).toBe(2);
+  });
+
   it("with onLost: rerun the group begins anew under new iteration keys; steps outside do not", () => {
     const of = new Scenario({
       steps: {
