@@ -39,6 +39,10 @@ function clearTimers(turn: Turn): void {
   if (turn.execution.stopping !== undefined) turn.clearTimer(GRACE_TIMER);
 }
 
+/**
+ * A stop outweighs what the steps came to; the first failure, by time and then by order, outweighs a cancelled step. A step
+ * with `continueOnError` counts for nothing here.
+ */
 function resultOf(turn: Turn, nodes: readonly StepNode[]): Result {
   const { execution } = turn;
   const { stopping } = execution;

@@ -113,6 +113,7 @@ function applyToExecution(execution: Execution, event: ExecutionEvent): void {
   }
 }
 
+/** A step without a record is pending; its first event, opening or skipping it, makes the record. */
 function applyToStep(execution: Execution, event: StepEvent): void {
   const step = ownOr(execution.steps, event.step, () => pendingStep(0));
   switch (event.type) {
@@ -190,6 +191,10 @@ function moveIteration(execution: Execution, step: StepRecord, event: IterationM
   }
 }
 
+/**
+ * What an attempt costs: a loss of the machine is counted apart from the user's failures. The iteration stays `queued` until
+ * the next event of the same commit says how it goes on, so nobody ever sees it between the two.
+ */
 function endAttempt(iteration: IterationRecord, event: Extract<StepEvent, { type: "attemptEnded" }>): void {
   const { outcome, facts } = event;
   if (facts.worker !== undefined) iteration.worker = facts.worker;
@@ -242,6 +247,10 @@ function endIteration(
   if (workspace !== undefined) workspace.used = true;
 }
 
+/**
+ * The record of the iteration, made at its first event. Windows open from left to right, so that `opened` is the index of
+ * the newest key plus one; a retry that kept iterations jumps over them.
+ */
 function openIteration(step: StepRecord, event: { iteration: string; atMs: number }): IterationRecord {
   const known = step.iterations[event.iteration];
   if (known !== undefined) return known;
@@ -258,6 +267,7 @@ function openIteration(step: StepRecord, event: { iteration: string; atMs: numbe
   return fresh;
 }
 
+/** What a rerun supersedes stays on record, under its old keys and outside all counters. */
 function loseWorkspace(execution: Execution, event: Extract<ExecutionEvent, { type: "workspaceLost" }>): void {
   const workspace = ownOr(execution.workspaces, event.workspace, unusedWorkspace);
   if (event.remedy === "fail") {

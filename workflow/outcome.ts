@@ -23,6 +23,7 @@ export function takeOutcome(turn: Turn, message: Extract<Message, { kind: "outco
   decide(turn, of, outcome);
 }
 
+/** `attemptEnded` has been folded: `failures` and `losses` count this attempt already. */
 function decide(turn: Turn, of: OpenIteration, outcome: Exclude<Outcome, { kind: "succeeded" | "cancelled" }>): void {
   switch (outcome.kind) {
     case "failed": {

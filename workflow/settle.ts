@@ -27,6 +27,7 @@ function settleStep(turn: Turn, node: StepNode): void {
   const { id } = node.step;
   if (execution.phase === "done" || node.inFinally !== (execution.phase === "finally")) return;
   if (own(execution.steps, id)?.endedAtMs !== undefined) return;
+  // While paused nothing is even decided: a skip would show what the state came to before the resume.
   if ((own(execution.steps, id)?.state ?? "pending") === "pending") {
     if (execution.gate === "open") openStep(turn, node);
     if (execution.gate === "cancelled") {
@@ -42,6 +43,10 @@ function settleStep(turn: Turn, node: StepNode): void {
   for (const dependent of node.dependents) turn.touch(dependent);
 }
 
+/**
+ * Order matters: first the window is filled, then a failure seen (an iteration may fail while it is opened), and only then
+ * the step may end. What a stop leaves open ends later, by an outcome or by the grace, which touches the step again.
+ */
 function runStep(turn: Turn, node: StepNode, record: StepRecord): void {
   const { step } = node;
   const total = record.items?.length ?? 1;

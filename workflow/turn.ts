@@ -53,6 +53,7 @@ export class Turn {
     return this.context.nowMs;
   }
 
+  /** Applies the event at once: the rules that run next see the new state, which is the one that a fold gives. */
   emit(event: WithoutTime<HistoryEvent>): void {
     const recorded = { atMs: this.nowMs, ...event } as HistoryEvent;
     this.#execution = apply(this.#execution, recorded);
@@ -87,10 +88,12 @@ export class Turn {
     return false;
   }
 
-  /** What an entry weighs beyond a few hundred bytes. */
+  /** What an entry weighs beyond a few hundred bytes: scripts and inputs of 64 KiB fill a commit long before 256 jobs do. */
   weigh(bytes: number): void {
     this.#bytes += bytes;
   }
+
+  // Effects are kept so that each id stands in the answer once: the store need not know in which order they were meant.
 
   enqueue(job: Job): void {
     this.#enqueue.set(job.id, job);
