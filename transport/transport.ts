@@ -13,7 +13,9 @@ import type { WorkflowApi } from "./api/workflow.ts";
  *   is "refused" when nothing listens at the address (evidence of death), else absent.
  * - Every unary call has a deadline (default CALL_DEADLINE_MS); it reaches the handler as `context.signal` and
  *   `context.deadlineMs`. The caller gets DEADLINE_EXCEEDED, and CANCELLED after its own abort.
- * - Streams have no deadline of their own; they end by signal, by either side, or with the connection.
+ * - Streams have no deadline of their own; they end by signal, by either side, or with the connection. Being taken has
+ *   one: a peer that does not take a stream within CALL_DEADLINE_MS gives UNAVAILABLE. When a stream ends with an error
+ *   messages still on their way may be lost: what arrives is a beginning, in order.
  * - Flow control: `send` resolves when the message was taken by a bounded buffer; a reader that stops reading stops the
  *   writer. No side buffers more than STREAM_BUFFER messages.
  */
@@ -42,7 +44,7 @@ export type Channel = {
     request: RequestOf<S, M>,
     options?: CallOptions,
   ): Promise<ResponseOf<S, M>>;
-  /** Breaking out of the loop cancels the call. */
+  /** The call is made by the first read; breaking out of the loop cancels it. */
   stream<S extends keyof Api, M extends MethodsOf<S, "stream">>(
     service: S,
     method: M,
@@ -63,9 +65,12 @@ export type CallOptions = { deadlineMs?: number; signal?: AbortSignal };
 export type Duplex<Out, In> = {
   /** Resolves when taken by the bounded buffer; rejects when the stream has ended. */
   send(message: Out): Promise<void>;
-  /** What the peer sends; ends when it ends, throws when the stream breaks. To be read by one reader. */
+  /**
+   * What the peer sends; ends when it ends, throws when the stream breaks. To be read by one reader; a loop that is left
+   * does not end the stream, another one goes on after it.
+   */
   messages: AsyncIterable<In>;
-  /** No more will be sent. */
+  /** No more will be sent, after what was. On the server this ends the whole call, as the handler's return does. */
   end(): void;
   /** Breaks the stream at once, both ways. */
   cancel(): void;
@@ -74,6 +79,7 @@ export type Duplex<Out, In> = {
 export type CallContext = {
   /** Aborted when the caller gave up, its deadline passed or the connection broke. */
   signal: AbortSignal;
+  /** What was left of the caller's deadline when the handler was called: a duration, fit to be passed on. */
   deadlineMs?: number;
   /** `host:port` of the other side, as far as known. */
   peer: string;
