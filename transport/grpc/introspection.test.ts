@@ -81,14 +81,13 @@ describe("reflection", () => {
     return fields(answer);
   }
 
-  /** The last value of each length-delimited field. */
+  /** The last value of each field; all of ServerReflectionResponse are length-delimited. */
   function fields(bytes: Buffer): Map<number, Buffer> {
     const found = new Map<number, Buffer>();
     const reader = new BinaryReader(bytes);
     while (reader.pos < reader.len) {
-      const [field, wireType] = reader.tag();
-      if (wireType === 2) found.set(field, Buffer.from(reader.bytes()));
-      else reader.skip(wireType);
+      const [field] = reader.tag();
+      found.set(field, Buffer.from(reader.bytes()));
     }
     return found;
   }
