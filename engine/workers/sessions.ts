@@ -194,10 +194,18 @@ export class Sessions {
       case "goodbye":
         return this.#hooks.goodbye(record, message.reason);
       case "hello":
-        return record.stream?.cancel();
+        return this.#offersAnew(record, message);
       default:
         return message satisfies never;
     }
+  }
+
+  /** What it runs is known from this very stream, in order; only what it can do has changed. */
+  #offersAnew(record: WorkerRecord, hello: Hello): void {
+    check(hello);
+    record.hello = hello;
+    record.signature = signatureOf(hello.offer);
+    this.#parts.claims.ask([record.id]);
   }
 
   #recovered(record: WorkerRecord): void {

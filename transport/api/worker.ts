@@ -18,6 +18,10 @@ export type FromWorker =
   /** The worker has drained and goes; no reply. */
   | { kind: "goodbye"; reason: string };
 
+/**
+ * The first message of a stream. Said again on the same stream it changes what the worker offers (tool versions became
+ * known) and nothing else: what it runs was told in order by the messages between. No welcome answers it.
+ */
 export type Hello = {
   workerId: string;
   name: string;
