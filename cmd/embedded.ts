@@ -150,6 +150,8 @@ class Cluster {
       loadBalancer: this.#options.loadBalancer ?? "consistent-hash",
       shards,
       storeName: "sqlite",
+      // Survives restarts, so that the lease of a killed one is its own again.
+      name: "orchestrator-1",
       joinDebounceMs: 0,
     });
     this.#front = front;

@@ -31,7 +31,7 @@ export async function runWorker(config: Config): Promise<number> {
     directory: own.directory ?? join(tmpdir(), `hodei-worker-${own.id ?? `${name}-${process.pid}`}`),
     offer: { labels: [...own.capabilities, ...config.labels], namespace: config.namespace },
     handlers: await loadHandlers(own.handlersFile, logger),
-    slots: own.ephemeral ? 1 : own.slots,
+    slots: own.slots,
     toolsFile: own.toolsFile,
     ephemeral: own.ephemeral,
     requestId: own.requestId,

@@ -115,7 +115,10 @@ export function pipeline<const S extends Schema = { type: "object" }>(
   const last = postSteps(options.post ?? {}, "execution.outcome", "post");
   if (last.length > 0 && layout.agent.agent === "none") throw needsAgent("post");
   const finallySteps = Object.fromEntries(
-    last.map(({ id, step }) => [id, { ...step, ...placement(layout.agent, layout.workspace) }]),
+    last.map(({ id, step }) => [
+      id,
+      { ...step, ...("workflow" in step ? {} : placement(layout.agent, layout.workspace)) },
+    ]),
   );
   const spec = {
     input: options.input,
@@ -219,7 +222,7 @@ function placeStagePost(
     const when = step.when ?? "true";
     layout.steps[id] = plain({
       ...step,
-      ...placement(agent, workspace),
+      ...("workflow" in step ? {} : placement(agent, workspace)),
       needs: [...ids, ...(step.needs ?? [])],
       when,
     }) as JsonObject;

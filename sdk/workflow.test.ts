@@ -60,7 +60,7 @@ describe("defineWorkflow", () => {
         const a = run("a", { script: "true", outputs: ["n"] });
         const b = run("b-dashed", "true");
         run("c", { script: "true", when: expr<boolean>`${a.outputs.n} == '1'`, needs: [b] });
-        run("d", { script: "true", env: { STATE: `${b.state}` } });
+        run("d", { script: "true", env: { STATE: b.state } });
       },
     });
     const { steps } = definitionOf(workflow.document);

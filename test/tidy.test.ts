@@ -18,7 +18,7 @@ function sources(): File[] {
     cwd: ROOT,
     encoding: "utf8",
   });
-  expect(listed.status, listed.stderr).toBe(0);
+  if (listed.status !== 0) throw new Error(listed.stderr);
   return listed.stdout
     .split("\n")
     .filter((path) => path !== "" && !path.startsWith("proto/gen/"))
@@ -153,8 +153,7 @@ const BANNED_ANYWHERE: [RegExp, string][] = [
   [/^export default\b/m, "no default export"],
   [/^export \* from/m, "no barrels"],
 ];
-const BANNED_NAMES =
-  /\b(?:class|function|type|interface|const)\s+\w*(?:Manager|Processor|Helper|Utils?|Impl)\b(?!s)/;
+const BANNED_NAMES = /\b(?:class|function|type|interface|const)\s+\w*(?:Manager|Processor|Helper|Utils?|Impl)\b(?!s)/;
 const BANNED_FILES = /(?:^|\/)(?:utils?|helpers?|common|types|interfaces|misc|index|manager)\.ts$/;
 
 function wordComplaints(files: File[]): string[] {

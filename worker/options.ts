@@ -23,7 +23,7 @@ export type WorkerOptions = {
   offer?: Partial<Omit<Offer, "total" | "handlers" | "ephemeral">> & { total?: Partial<Resources> };
   /** By the name that `task` steps use. */
   handlers?: ReadonlyMap<string, TaskFunction>;
-  /** Jobs at once. Default 5, ephemeral 1. */
+  /** Jobs at once; of an ephemeral worker: those of its workspace. Default 5. */
   slots?: number;
   /** One job (or the jobs of one workspace, until it is released), then gone. */
   ephemeral?: boolean;
@@ -39,7 +39,10 @@ export type WorkerOptions = {
   loneMs?: number;
   /** Values never to be shown in logs, beside those of secret-looking names in a step's env. */
   masks?: string[];
-  /** Where versions of found tools are remembered; share it between workers of a host. Default: in `directory`. */
+  /**
+   * Where versions of found tools are remembered; shared by the workers of a host. Default: `hodei/tools.json` in the user's
+   * cache folder (XDG_CACHE_HOME, HOME/.cache).
+   */
   toolsFile?: string;
   /** Whether to look for tools on PATH. Default true. */
   detectTools?: boolean;

@@ -50,8 +50,6 @@ class WorkerProcess implements Worker {
   readonly #probing = new AbortController();
   #heartbeat: Heartbeat | undefined;
   #offer: Offer | undefined;
-  /** A better offer waits for a moment without jobs to be told. */
-  #newOffer: Offer | undefined;
   #lone: Timer | undefined;
   #state: "new" | "registering" | "serving" | "draining" | "terminated" = "new";
   #ending: Promise<void> | undefined;
@@ -65,7 +63,7 @@ class WorkerProcess implements Worker {
     this.#options = options;
     this.#jobs = new Jobs({
       ...options,
-      slots: options.slots ?? (options.ephemeral ? 1 : 5),
+      slots: options.slots ?? 5,
       ephemeral: options.ephemeral ?? false,
       handlers: options.handlers ?? new Map(),
       send: (message) => this.#connection.send(message),
@@ -133,10 +131,9 @@ class WorkerProcess implements Worker {
     if (this.#ending) return; // stopped meanwhile
     this.#watchLoneliness();
     this.#connection.start();
-    // A pod that lives for one job would spend more on asking versions than the job may take.
-    if (this.#options.ephemeral) return;
-    // Not now: a dozen children at start would take the two cores that the first job needs.
-    clock.sleep(500 + random.float() * 500, this.#probing.signal).then(
+    // Not now: a dozen children at start would take the cores that the first job needs. And not all workers of a host at
+    // once: the first one remembers for the others.
+    clock.sleep(500 + random.float() * 1_500, this.#probing.signal).then(
       async () => {
         const tools = await found.probe(this.#probing.signal);
         this.#improveOffer(offerOf(this.#options, machine, tools));
@@ -148,14 +145,18 @@ class WorkerProcess implements Worker {
   async #findTools(): ReturnType<typeof findTools> {
     const { directory, baseEnv, logger, detectTools, toolsFile } = this.#options;
     if (detectTools === false) return { tools: {}, probe: async () => ({}) };
-    return await findTools({ env: baseEnv, cacheFile: toolsFile ?? join(directory, "tools.json"), logger });
+    const cache = baseEnv["XDG_CACHE_HOME"] ?? (baseEnv["HOME"] ? join(baseEnv["HOME"], ".cache") : directory);
+    return await findTools({ env: baseEnv, cacheFile: toolsFile ?? join(cache, "hodei", "tools.json"), logger });
   }
 
-  /** A hello on a new stream tells it, once no job could be disturbed. */
+  /**
+   * A second hello on the same stream tells it. Not a new stream: an assignment on its way over the old one would be lost
+   * with it, and an attempt with the assignment.
+   */
   #improveOffer(offer: Offer): void {
-    if (offer.labels.join(" ") === this.#offer?.labels.join(" ")) return;
-    this.#newOffer = offer;
-    this.#whenIdle();
+    if (this.#ending || offer.labels.join(" ") === this.#offer?.labels.join(" ")) return;
+    this.#offer = offer;
+    this.#connection.send({ kind: "hello", ...this.#hello() });
   }
 
   #hello(): Hello {
@@ -216,17 +217,13 @@ class WorkerProcess implements Worker {
     }
   }
 
-  /** No job runs. Whoever waited for that comes next: a drain, the end of an ephemeral worker, a better offer. */
+  /** No job runs. Whoever waited for that comes next: a drain, or the end of an ephemeral worker. */
   #whenIdle(): void {
     if (this.#ending || this.#jobs.running.length > 0) return;
     if (this.#state === "draining") {
       void this.#end("drained");
     } else if (this.#jobs.spent) {
       void this.#end("ephemeral");
-    } else if (this.#newOffer) {
-      this.#offer = this.#newOffer;
-      this.#newOffer = undefined;
-      this.#connection.renew();
     }
   }
 

@@ -23,7 +23,7 @@ export type WorkerTemplate = {
   id: string;
   /** As its hello will say, whichever mode it is made in. */
   offer: Offer;
-  /** Jobs at once of a warm one; an ephemeral one has 1. */
+  /** Jobs at once of a warm one; an ephemeral one takes 1 from the queue, and so many of its workspace. */
   slots: number;
   /** Besides what the fleet sets itself. */
   env: Record<string, string>;

@@ -65,8 +65,14 @@ export function freeOf(record: WorkerRecord): WorkerSlot["free"] {
     memoryBytes: left("memoryBytes"),
     gpu: left("gpu"),
     storageBytes: left("storageBytes"),
-    slots: record.spent ? 0 : Math.max(record.hello.slots - jobs.length, 0),
+    slots: openSlots(record, jobs.length),
   };
+}
+
+/** An ephemeral worker takes one job from the queue; its other slots are for the workspace that this job may bring. */
+function openSlots(record: WorkerRecord, taken: number): number {
+  if (record.spent) return 0;
+  return Math.max((record.hello.offer.ephemeral ? 1 : record.hello.slots) - taken, 0);
 }
 
 export function slotOf(record: WorkerRecord): WorkerSlot {

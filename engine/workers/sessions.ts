@@ -131,7 +131,13 @@ export class Sessions {
     const request = { opId: random.id(), session, worker, jobs };
     const scope = { clock, random, goOn: () => ownership.session === session };
     const answer = await untilAnswered(scope, () => store.adopt(request));
-    if (!("status" in answer)) return answer.stale;
+    if (!("status" in answer)) {
+      for (const missing of answer.missing ?? []) {
+        const held: Held = { ...missing, facts: { enqueuedAtMs: clock.now() }, state: "running" };
+        this.#parts.settling.end(held, { kind: "lost", reason: "the assignment never reached the worker" });
+      }
+      return answer.stale;
+    }
     ownership.suspect();
     throw new HodeiError("UNAVAILABLE", "this engine's session is over; connect again");
   }

@@ -163,7 +163,7 @@ export class Workers {
     const records = [...this.#context.workers.values()];
     return {
       workers: records.length,
-      slots: records.reduce((sum, record) => sum + record.hello.slots, 0),
+      slots: records.reduce((sum, record) => sum + (record.hello.offer.ephemeral ? 1 : record.hello.slots), 0),
       jobs: records.reduce((sum, record) => sum + active(record).length, 0),
     };
   }
