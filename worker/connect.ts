@@ -92,11 +92,6 @@ export class Connection {
   redirect(addresses: readonly string[]): void {
     this.#addresses = [...new Set([...addresses, ...this.#addresses])];
     this.#next = Math.floor(this.#options.random.float() * addresses.length);
-    this.renew();
-  }
-
-  /** Says hello again on a new stream: what we offer has changed. */
-  renew(): void {
     this.#hurry = true;
     this.#link?.over.abort(new HodeiError("CANCELLED", "a newer stream replaces this one"));
   }

@@ -1,6 +1,6 @@
 import { execFile } from "node:child_process";
 import { constants } from "node:fs";
-import { access, mkdir, readFile, rename, stat, writeFile } from "node:fs/promises";
+import { access, mkdir, readFile, realpath, rename, stat, writeFile } from "node:fs/promises";
 import { delimiter, dirname, join } from "node:path";
 import type { Logger } from "../base/log.ts";
 import { isSystemError } from "../base/process.ts";
@@ -34,6 +34,8 @@ const DOCKER_SOCKET = "/var/run/docker.sock";
 /** Label → version, or undefined while it is not known. */
 export type Tools = Record<string, string | undefined>;
 
+/** `version`: known without asking, because it is the Node that we run on. */
+type Place = { path: string; key: string; version?: string };
 type Cache = Record<string, { version: string | null }>;
 
 /**
@@ -49,6 +51,7 @@ export async function findTools(options: {
   const cache = await readCache(options.cacheFile, options.logger);
   const names = Object.keys(TOOLS);
   const places = await Promise.all(names.map((name) => placeOf(name, options.env)));
+  for (const place of places) if (place?.version) cache[place.key] = { version: place.version };
   const found = names.flatMap((name, index) => {
     const place = places[index];
     return place ? [{ name, ...place }] : [];
@@ -56,6 +59,8 @@ export async function findTools(options: {
   const known = (): Tools =>
     Object.fromEntries(found.map(({ name, key }) => [TOOLS[name]?.label ?? name, cache[key]?.version ?? undefined]));
   const probe = async (signal: AbortSignal): Promise<Tools> => {
+    // Another worker may have asked meanwhile.
+    Object.assign(cache, await readCache(options.cacheFile, options.logger));
     const missing = found.filter(({ key }) => !cache[key]);
     if (missing.length === 0) return known();
     const versions = await Promise.all(missing.map(({ name, path }) => versionOf(name, path, options.env, signal)));
@@ -74,7 +79,7 @@ export function toolLabels(tools: Tools): string[] {
   );
 }
 
-async function placeOf(name: string, env: Record<string, string>): Promise<{ path: string; key: string } | undefined> {
+async function placeOf(name: string, env: Record<string, string>): Promise<Place | undefined> {
   // The client alone runs nothing: docker counts where its daemon can be reached.
   if (name === "docker" && !env["DOCKER_HOST"] && !(await may(DOCKER_SOCKET, constants.W_OK))) return undefined;
   for (const folder of (env["PATH"] ?? "").split(delimiter)) {
@@ -82,7 +87,8 @@ async function placeOf(name: string, env: Record<string, string>): Promise<{ pat
     const path = join(folder, name);
     if (!(await may(path, constants.X_OK))) continue;
     const { size, mtimeMs } = await stat(path);
-    return { path, key: `${path} ${size} ${Math.round(mtimeMs)}` };
+    const own = name === "node" && (await realpath(path)) === (await realpath(process.execPath));
+    return { path, key: `${path} ${size} ${Math.round(mtimeMs)}`, ...(own ? { version: process.versions.node } : {}) };
   }
   return undefined;
 }

@@ -1,4 +1,4 @@
-import { readdirSync } from "node:fs";
+import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { systemClock } from "../../base/clock.ts";
@@ -415,5 +415,22 @@ describe("the hello", () => {
     expect(hello?.offer.total.memoryBytes).toBeGreaterThan(0);
     expect(hello?.host.pid).toBe(process.pid);
     expect(hello?.host.startTime).not.toBe("");
+  });
+
+  it("is said again on the same stream when versions of tools became known, beside a running job", async () => {
+    const bin = join(directory.path, "bin");
+    mkdirSync(bin);
+    writeFileSync(join(bin, "git"), "#!/bin/sh\necho git version 2.39.5\n", { mode: 0o755 });
+    const { handler, entered, open } = gate();
+    await aWorker({ detectTools: true, baseEnv: { PATH: bin, HOME: directory.path } }, { slow: handler });
+    const job = taskJob("slow", 0);
+    await engine.send({ kind: "assign", job });
+    await entered;
+    await engine.until(() => engine.hellos.length === 2, "a second hello");
+    expect(engine.hellos.map((hello) => hello.offer.labels.includes("git"))).toEqual([true, true]);
+    expect(engine.hellos.map((hello) => hello.offer.labels.includes("git@2.39.5"))).toEqual([false, true]);
+    open();
+    await engine.result(job);
+    expect(engine.streamsClosed).toBe(0);
   });
 });

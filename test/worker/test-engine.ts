@@ -130,8 +130,10 @@ export class TestEngine {
         this.heard.push(message);
         if (message.kind === "hello") {
           this.hellos.push(message);
+          const again = this.#stream === stream;
           this.#stream = stream;
-          await stream.send({ kind: "welcome", engine: "e1", heartbeatMs: this.heartbeatMs, stale: this.stale });
+          if (!again)
+            await stream.send({ kind: "welcome", engine: "e1", heartbeatMs: this.heartbeatMs, stale: this.stale });
         }
         if (message.kind === "result" && this.autoAck) {
           await stream.send({ kind: "ack", jobId: message.jobId, token: message.token });
