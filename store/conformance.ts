@@ -1128,6 +1128,7 @@ function reads(world: MakeWorld): void {
     for (const [at, id] of ["a", "b", "c"].entries()) {
       await commit(store, owner, id, { events: ["1"], head: { state: "succeeded", endedAtMs: 100 + at } });
     }
+    await store.registry.nextRunNumber({ opId: op(), namespace: "default", name: "tree/uid-a" });
     await commit(store, owner, "open");
     await commit(store, owner, "elsewhere", { head: { shard: 1, state: "succeeded", endedAtMs: 100 } });
     const expire = (limit: number) => store.expire({ fence: fenceOf(owner), endedBeforeMs: 102, limit });
@@ -1138,6 +1139,8 @@ function reads(world: MakeWorld): void {
     expect(executions.map(({ id }) => id).sort()).toEqual(["c", "elsewhere", "open"]);
     expect(await store.readHistory({ namespace: "default", id: "a", afterRevision: 0, limit: 9 })).toBeUndefined();
     await commit(store, owner, "a", { events: ["again"] });
+    const tree = { opId: op(), namespace: "default", name: "tree/uid-a" };
+    expect(await store.registry.nextRunNumber(tree)).toBe(1);
     expect(await store.readExecution({ namespace: "default", id: "a" })).toMatchObject({ events: ["again"] });
   });
 

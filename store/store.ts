@@ -362,7 +362,10 @@ export type RegistryStore = {
   }): Promise<{ status: "OK" | "DUPLICATE" | "CONFLICT"; revision: number }>;
   /** The normal form as JSON text. */
   body(request: { namespace: string; digest: string }): Promise<string | undefined>;
-  /** Counts up per workflow name, from 1 (BUILD_NUMBER). The same opId gives the same number. */
+  /**
+   * Counts up per workflow name, from 1 (BUILD_NUMBER). The same opId gives the same number. The name `tree/UID` counts
+   * for the execution with that uid and is forgotten when that expires.
+   */
   nextRunNumber(request: { opId: string; namespace: string; name: string }): Promise<number>;
 };
 

@@ -38,6 +38,11 @@ export type Cold = {
   putBody(key: string, body: string): void;
   body(key: string): string | undefined;
   removeBody(key: string): void;
+
+  /** 0 when it was never set. */
+  counter(key: string): number;
+  setCounter(key: string, value: number): void;
+  dropCounter(key: string): void;
 };
 
 /** The last row of the page before. */

@@ -12,6 +12,7 @@ export function createMemoryCold(): Cold {
   const held = new Map<number, Held>();
   const finished = new Map<string, ExecutionRow>();
   const bodies = new Map<string, string>();
+  const counters = new Map<string, number>();
   const { forget, ...logs } = createLogs();
 
   const of = (serial: number): Held => {
@@ -57,6 +58,10 @@ export function createMemoryCold(): Cold {
     putBody: (key, body) => void bodies.set(key, body),
     body: (key) => bodies.get(key),
     removeBody: (key) => void bodies.delete(key),
+
+    counter: (key) => counters.get(key) ?? 0,
+    setCounter: (key, value) => void counters.set(key, value),
+    dropCounter: (key) => void counters.delete(key),
   };
 }
 

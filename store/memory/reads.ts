@@ -94,7 +94,10 @@ export function expire(state: State, { fence, endedBeforeMs, limit }: Request<"e
   judge(state);
   if (!holds(state, fence)) return FENCED;
   const ended = state.cold.ended(fence.shard, endedBeforeMs, limit);
-  for (const { key, row } of ended) state.cold.erase(key, row.serial);
+  for (const { key, row } of ended) {
+    state.cold.erase(key, row.serial);
+    state.cold.dropCounter(`${row.head.namespace}/tree/${row.head.uid}`);
+  }
   return { expired: ended.length };
 }
 

@@ -69,9 +69,8 @@ export function nextRunNumber(state: State, { opId, namespace, name }: Request<"
   const first = recall(state, opId, "runNumber");
   if (first !== undefined) return first.value;
   const key = `${namespace}/${name}`;
-  const value = (state.runNumbers.get(key) ?? 0) + 1;
-  state.runNumbers.set(key, value);
-  state.journal.put("runNumbers", key, { value });
+  const value = state.cold.counter(key) + 1;
+  state.cold.setCounter(key, value);
   remember(state, opId, { kind: "runNumber", value });
   return value;
 }

@@ -29,7 +29,6 @@ export function restore(state: State, rows: StoredRows, lastSerial: number): voi
 
   for (const [key, row] of rows.registries) state.registries.set(key, row);
   for (const [key, row] of rows.definitions) state.definitions.set(key, row);
-  for (const [key, { value }] of rows.runNumbers) state.runNumbers.set(key, value);
   for (const [key, row] of [...rows.workerRequests].sort(([, a], [, b]) => a.order - b.order)) {
     state.workerRequests.set(key, row);
     order = Math.max(order, row.order);

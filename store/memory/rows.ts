@@ -34,8 +34,6 @@ export type Rows = {
   registries: RegistryRow;
   /** By `namespace/name@version`. */
   definitions: DefinitionRow;
-  /** By `namespace/name`. */
-  runNumbers: { value: number };
   /** By request id. */
   workerRequests: WorkerRequestRow;
 };

@@ -118,7 +118,6 @@ export type State = {
 
   registries: Map<string, RegistryRow>;
   definitions: Map<string, DefinitionRow>;
-  runNumbers: Map<string, number>;
   workerRequests: Map<string, WorkerRequestRow>;
 };
 
@@ -162,7 +161,6 @@ export function emptyState({ clock, random, cold, journal, hints }: StateOptions
     logTails: new Map(),
     registries: new Map(),
     definitions: new Map(),
-    runNumbers: new Map(),
     workerRequests: new Map(),
   };
 }

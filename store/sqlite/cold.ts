@@ -18,6 +18,7 @@ export function createSqliteCold(database: Database, beforeWrite: () => void): C
     ...history(database, write),
     ...definitions(database, write),
     ...sqliteLogs(database, write),
+    ...counters(database, write),
 
     finish(key, row) {
       const { head, serial } = row;
@@ -128,6 +129,14 @@ function definitions(
       return found === undefined ? undefined : String(found["body"]);
     },
     removeBody: (key) => write("DELETE FROM registry_bodies WHERE key = ?", key),
+  };
+}
+
+function counters(database: Database, write: Write): Pick<Cold, "counter" | "setCounter" | "dropCounter"> {
+  return {
+    counter: (key) => Number(database.get("SELECT value FROM counters WHERE key = ?", key)?.["value"] ?? 0),
+    setCounter: (key, value) => write("INSERT OR REPLACE INTO counters (key, value) VALUES (?, ?)", key, value),
+    dropCounter: (key) => write("DELETE FROM counters WHERE key = ?", key),
   };
 }
 

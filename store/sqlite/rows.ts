@@ -63,7 +63,6 @@ export function storedRows(database: Database): StoredRows {
     operations: of("operations"),
     registries: of("registries"),
     definitions: of("definitions"),
-    runNumbers: of("runNumbers"),
     workerRequests: of("workerRequests"),
   };
 }

@@ -20,7 +20,6 @@ export const HOT_TABLES: Readonly<Record<TableName, string>> = {
   operations: "operations",
   registries: "registries",
   definitions: "definitions",
-  runNumbers: "run_numbers",
   workerRequests: "worker_requests",
 };
 
@@ -50,6 +49,7 @@ CREATE TABLE locked (serial INTEGER NOT NULL, digest TEXT NOT NULL, PRIMARY KEY 
 CREATE INDEX locked_by ON locked (digest);
 CREATE TABLE locked_bodies (digest TEXT PRIMARY KEY, body TEXT NOT NULL);
 CREATE TABLE registry_bodies (key TEXT PRIMARY KEY, body TEXT NOT NULL);
+CREATE TABLE counters (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 
 CREATE TABLE logs (
   position INTEGER PRIMARY KEY, serial INTEGER NOT NULL, step TEXT NOT NULL, iteration TEXT NOT NULL,
