@@ -923,6 +923,17 @@ function workspaces(world: MakeWorld): void {
     expect(again?.worker).toBe("v");
   });
 
+  it("stays with its worker when a job of another workspace is lost there", async () => {
+    const { store, owner } = await used();
+    const other = stage("o", { workspace: "uid-x/other" });
+    const over = { expectedRevision: 2, enqueue: [other], claimFor: [slotOf("w")] };
+    const [given] = await commit(store, owner, "x", over);
+    const outcome = { kind: "lost" as const, reason: "not accepted" };
+    await store.reportAndClaim(reportOf(owner.session, present(given), { outcome }));
+    await commit(store, owner, "x", { expectedRevision: 3, enqueue: [stage("b")] });
+    expect(stepsOf(await claimAll(store, owner.session, [full("w")]))).toEqual(["b"]);
+  });
+
   it("is lost when its session says that the worker is gone", async () => {
     const { store, owner } = await used();
     await claimAll(store, owner.session, [], ["w"]);

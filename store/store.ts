@@ -211,6 +211,12 @@ export type TurnRequest = {
   outbox: OutboxEntry[];
   /** Outbox entries (by id) whose delivery was acknowledged. */
   outboxDone: string[];
+  /**
+   * Keys. A workspace is bound to the worker that claims its first job and pins its later jobs there. Once a job has ended
+   * in it, it is lost with the worker (a job of it is `lost`, `ClaimRequest.gone`, a session that nobody adopted): its
+   * waiting and later jobs then come to the inbox as `lost` naming it, until it is released here. The end of an execution
+   * releases all of its own.
+   */
   releaseWorkspaces: string[];
   claimFor: WorkerSlot[];
 };

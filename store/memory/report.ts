@@ -6,7 +6,7 @@ import { recall, remember } from "./operations.ts";
 import { factsOf, putOutcome, setClaim } from "./outcomes.ts";
 import { FENCED, judge, liveSession, mayReportLost } from "./sessions.ts";
 import type { OpenJob, State } from "./state.ts";
-import { loseWorkspacesOfWorker, noteUse, put, unbindUnused } from "./workspaces.ts";
+import { loseWorkspacesOf, noteUse, put, unbindUnused } from "./workspaces.ts";
 
 export function reportAndClaim(state: State, request: ReportRequest): ReportAnswer {
   const nowMs = judge(state);
@@ -36,12 +36,13 @@ function report(state: State, request: ReportRequest, nowMs: number): "OK" | "DU
     return settled === undefined ? "STALE" : repeated(settled.lost, outcome);
   }
   if (outcome.kind === "lost" && !mayReportLost(state, session, entry, nowMs)) return "STALE";
-  const { worker } = entry.claim;
   const { workspace } = entry.job;
   putOutcome(state, entry, { token, outcome: inWorkspace(state, entry, outcome), facts: factsOf(state, entry, facts) });
-  if (outcome.kind === "lost") loseWorkspacesOfWorker(state, worker);
-  else if (workspace !== undefined && outcome.kind === "rejected") unbindUnused(state, workspace);
-  else if (workspace !== undefined) noteUse(state, workspace);
+  if (workspace === undefined) return "OK";
+  // Only this one: an assignment that never arrived is lost too, and its worker may well hold others.
+  if (outcome.kind === "lost") loseWorkspacesOf(state, (row) => row.workspace === workspace);
+  else if (outcome.kind === "rejected") unbindUnused(state, workspace);
+  else noteUse(state, workspace);
   return "OK";
 }
 

@@ -7,8 +7,9 @@ import { addTo, removeFrom } from "./sets.ts";
 
 /**
  * A workspace is bound to the worker that claims its first job; from then on its jobs wait for that worker alone. When
- * the worker is gone, a workspace in which work was done is *lost*: jobs that wait for it, and every later one, end as
- * lost at once (naming the workspace) until the owner releases it. One in which nothing ran yet is only unbound.
+ * one of its jobs is lost or the worker is gone, a workspace in which work was done is *lost*: jobs that wait for it, and
+ * every later one, end as lost at once (naming the workspace) until the owner releases it. One in which nothing ran yet is
+ * only unbound.
  */
 export function bind(state: State, entry: OpenJob, claim: ClaimRow): void {
   const { workspace, namespace, executionId } = entry.job;
