@@ -62,13 +62,15 @@ export type Store = {
    * Moves running jobs, and the workspaces of the worker, to the caller's session: their worker has reconnected here.
    * Tokens that are unknown, revoked or have an outcome come back as stale. A job whose session has ended stays adoptable
    * until its owner reports it lost, which is ADOPTION_MS later at the earliest.
+   * `missing`: claims that other sessions made for this worker and that it does not list, so it never got them. They are
+   * the caller's now, which reports them lost: waiting out ADOPTION_MS would only delay them.
    */
   adopt(request: {
     opId: string;
     session: string;
     worker: string;
     jobs: { jobId: string; token: string }[];
-  }): Promise<{ adopted: string[]; stale: string[] } | Fenced>;
+  }): Promise<{ adopted: string[]; stale: string[]; missing?: { jobId: string; token: string }[] } | Fenced>;
 
   // Reads of the owner (fenced) ---------------------------------------------------------------------------------------
 

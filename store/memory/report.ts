@@ -5,6 +5,7 @@ import { tellToStop } from "./jobs.ts";
 import { recall, remember } from "./operations.ts";
 import { factsOf, putOutcome, setClaim } from "./outcomes.ts";
 import { FENCED, judge, liveSession, mayReportLost } from "./sessions.ts";
+import type { GivenJob } from "./rows.ts";
 import type { OpenJob, State } from "./state.ts";
 import { loseWorkspacesOf, noteUse, put, unbindUnused } from "./workspaces.ts";
 
@@ -60,12 +61,12 @@ function inWorkspace(state: State, { job }: OpenJob, outcome: Outcome): Outcome 
 export function adopt(
   state: State,
   { opId, session, worker, jobs }: Parameters<Store["adopt"]>[0],
-): { adopted: string[]; stale: string[] } | Fenced {
+): { adopted: string[]; stale: string[]; missing?: GivenJob[] } | Fenced {
   judge(state);
   const found = liveSession(state, session);
   if (found === undefined) return FENCED;
   const first = recall(state, opId, "adopt");
-  if (first !== undefined) return { adopted: first.adopted, stale: first.stale };
+  if (first !== undefined) return adoption(first);
   const adopted: string[] = [];
   const stale: string[] = [];
   let moved = false;
@@ -88,6 +89,32 @@ export function adopt(
     moved = true;
     put(state, { ...row, session });
   }
-  if (moved) remember(state, opId, { kind: "adopt", adopted, stale });
-  return { adopted, stale };
+  const missing = moveUnlisted(state, { session, worker }, new Set(jobs.map(({ jobId }) => jobId)));
+  if (moved || missing.length > 0) remember(state, opId, { kind: "adopt", adopted, stale, missing });
+  return adoption({ adopted, stale, missing });
+}
+
+function adoption({ adopted, stale, missing }: { adopted: string[]; stale: string[]; missing: GivenJob[] }) {
+  return { adopted, stale, ...(missing.length > 0 ? { missing } : {}) };
+}
+
+/** Claims of the worker under other sessions that it does not know of: the assignment was lost with its stream. */
+function moveUnlisted(
+  state: State,
+  { session, worker }: { session: string; worker: string },
+  listed: ReadonlySet<string>,
+): GivenJob[] {
+  const missing: GivenJob[] = [];
+  for (const [other, jobIds] of state.claimsOf) {
+    if (other === session) continue;
+    for (const jobId of jobIds) {
+      const claim = state.jobs.get(jobId)?.claim;
+      if (claim?.worker === worker && !listed.has(jobId)) missing.push({ jobId, token: claim.token });
+    }
+  }
+  for (const { jobId } of missing) {
+    const entry = state.jobs.get(jobId);
+    if (entry?.claim !== undefined) setClaim(state, entry, { ...entry.claim, session });
+  }
+  return missing;
 }

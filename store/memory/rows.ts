@@ -82,7 +82,7 @@ export type StoredAnswer =
   | { kind: "turn"; revision: number; given: GivenJob[] }
   | { kind: "report"; status: "OK" | "DUPLICATE" | "STALE"; given: GivenJob[] }
   | { kind: "claim"; given: GivenJob[] }
-  | { kind: "adopt"; adopted: string[]; stale: string[] }
+  | { kind: "adopt"; adopted: string[]; stale: string[]; missing: GivenJob[] }
   | { kind: "session"; session: string }
   | { kind: "shards"; acquired: Fence[] }
   | { kind: "registry"; revision: number }
