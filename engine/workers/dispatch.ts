@@ -68,11 +68,10 @@ export class Dispatch {
     this.watchRun(record, held);
   }
 
+  /** From now on, by our own clock: what a worker's wall clock says of the start may be anything. */
   watchRun(record: WorkerRecord, held: Held): void {
     if (!held.job) return;
-    const ranMs = Math.max(this.#context.clock.now() - (held.startedAtMs ?? Infinity), 0);
-    const leftMs = held.job.runMs - ranMs + held.job.graceMs + RUN_SLACK_MS;
-    this.#deadline(held, leftMs, () => {
+    this.#deadline(held, held.job.runMs + held.job.graceMs + RUN_SLACK_MS, () => {
       this.cancel(record, held, "its run timeout is over");
       this.#end(held, { kind: "timeout", timeout: "run" }, record);
     });

@@ -9,7 +9,6 @@ import type { WorkersContext } from "./context.ts";
 import type { Dispatch } from "./dispatch.ts";
 import { heldBy } from "./dispatch.ts";
 import type { Held, WorkerRecord } from "./record.ts";
-import { active } from "./record.ts";
 import type { Settling } from "./settling.ts";
 import { outgoing } from "./stream.ts";
 
@@ -144,7 +143,7 @@ export class Sessions {
 
   /** What we thought it holds against what it says it holds. */
   async #reconcile(record: WorkerRecord, hello: Hello, stale: ReadonlySet<string>): Promise<void> {
-    const { settling, dispatch } = this.#parts;
+    const { settling } = this.#parts;
     const listed = new Set([...hello.running, ...hello.spooled].map((job) => job.token));
     for (const held of record.held.values()) {
       if (listed.has(held.token) || held.state === "reporting" || held.state === "waiting") continue;
@@ -159,7 +158,6 @@ export class Sessions {
         await this.#takeOver(record, { jobId, token });
       }
     }
-    for (const held of active(record)) if (held.state === "running") dispatch.watchRun(record, held);
   }
 
   /** A job that another engine, or an earlier life of this one, gave to the worker. */
@@ -168,10 +166,11 @@ export class Sessions {
     const [found] = await store.jobs({ jobId: of.jobId, limit: 1 });
     const facts: JobFacts = found?.facts ?? { enqueuedAtMs: clock.now() };
     const held: Held = { ...of, ...(found ? { job: found.job } : {}), facts, state: "running" };
-    // Its own start is not known here; from now on is the latest it can have been.
-    held.startedAtMs = facts.startedAtMs ?? clock.now();
+    if (facts.startedAtMs !== undefined) held.startedAtMs = facts.startedAtMs;
+    record.held.get(of.jobId)?.deadline?.cancel();
     record.held.set(of.jobId, held);
     holders.set(of.jobId, record.id);
+    this.#parts.dispatch.watchRun(record, held);
     if (found?.job.workspace !== undefined) record.workspaces.add(found.job.workspace);
     if (record.hello.offer.ephemeral) record.spent = true;
   }

@@ -34,6 +34,10 @@ export class Cluster {
   readonly random = seededRandom(7);
   readonly nodes: Node[] = [];
   readonly workers: FakeWorker[] = [];
+  /** A workflow whose start as a child is refused for good. */
+  refuse: string | undefined;
+  /** Who owns a shard; empty: whoever has any. */
+  readonly owners = new Map<number, Node>();
   readonly #definitions = new Map<string, Definition>();
   readonly #transport;
   #generation = 1;
@@ -59,8 +63,10 @@ export class Cluster {
       store: this.store,
       shards: SHARDS,
       gateway: {
-        startChild: (request) =>
-          this.start(request.id, request.workflow, JSON.parse(request.inputJson) as Json, request),
+        startChild: async (request) => {
+          if (this.refuse === request.workflow) throw new HodeiError("TREE_TOO_LARGE", "no more children");
+          await this.start(request.id, request.workflow, JSON.parse(request.inputJson) as Json, request);
+        },
         deliver: async ({ id, messageJson }) => void (await this.deliver(id, JSON.parse(messageJson) as Message)),
       },
       clock: this.clock,
@@ -138,7 +144,6 @@ export class Cluster {
   #owns(node: Node, id: string): boolean {
     return this.owners.get(this.shardOf(id)) === node || this.owners.size === 0;
   }
-  readonly owners = new Map<number, Node>();
 
   async worker(node: Node, options: Partial<FakeWorkerOptions> = {}): Promise<FakeWorker> {
     const worker = new FakeWorker({ id: `w${this.workers.length}`, ...options });
