@@ -240,7 +240,11 @@ class Cluster {
     );
     return createProcessPlatform({
       command: [process.execPath, entry],
-      env: { ...inheritedEnvironment(), HODEI_ENGINES: Object.values(this.#addresses.engines).join(",") },
+      env: {
+        ...inheritedEnvironment(),
+        HODEI_ENGINES: Object.values(this.#addresses.engines).join(","),
+        NODE_COMPILE_CACHE: join(tmpdir(), "node-compile-cache"),
+      },
       owner: "hodei-embedded",
       clock: systemClock,
       random: systemRandom,

@@ -3,6 +3,7 @@
 // In a checkout that Node comes through npm (tools/node); an installed package runs on the user's own.
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
+import module from "node:module";
 import { constants } from "node:os";
 import { fileURLToPath } from "node:url";
 
@@ -12,6 +13,8 @@ const source = here("./main.ts");
 const program = existsSync(source) ? source : here("../dist/cmd/main.js");
 
 if (Number(process.versions.node.split(".")[0]) >= NEEDED_MAJOR) {
+  // Half of a short command's time is compiling: 0.28 s of CPU to import a worker, 0.10 s from the cache.
+  module.enableCompileCache?.();
   await import(program);
 } else {
   const node = here("../node_modules/.bin/node");

@@ -1,3 +1,4 @@
+import { flushCompileCache } from "node:module";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -48,6 +49,8 @@ export async function runWorker(config: Config): Promise<number> {
   process.on("SIGTERM", leave);
   process.on("SIGINT", leave);
   await worker.start();
+  // A worker that is killed writes no compile cache at its end, and most are.
+  void worker.ready.then(() => flushCompileCache());
   const { reason, exitCode } = await worker.done;
   logger.info({ reason }, "worker ended");
   return exitCode;
