@@ -10,9 +10,13 @@ export function schemaOf(name: SchemaName): Schema {
   return JSON.parse(readFileSync(join(import.meta.dirname, `../docs/schemas/${name}.json`), "utf8")) as Schema;
 }
 
-/** Fails with the places that do not match. The value is taken as it is after JSON: undefined members do not exist. */
-export function expectMatches(name: SchemaName, value: unknown): void {
+/** The places that do not match; none: it does. The value is taken as it is after JSON: undefined members do not exist. */
+export function mismatches(name: SchemaName, value: unknown): string[] {
   const { errors } = new Validator(schemaOf(name), "2020-12", false).validate(JSON.parse(JSON.stringify(value)));
-  const places = errors.map(({ instanceLocation, error }) => `${instanceLocation}: ${error}`);
-  expect(places, `does not match docs/schemas/${name}.json: ${JSON.stringify(value)}`).toEqual([]);
+  return errors.map(({ instanceLocation, error }) => `${instanceLocation}: ${error}`);
+}
+
+/** The same as an assertion. */
+export function expectMatches(name: SchemaName, value: unknown): void {
+  expect(mismatches(name, value), `does not match docs/schemas/${name}.json: ${JSON.stringify(value)}`).toEqual([]);
 }
