@@ -249,7 +249,7 @@ export type ClaimRequest = {
   opId: string;
   session: string;
   workers: WorkerSlot[];
-  /** Workers that are gone for good: the workspaces they held are lost. */
+  /** Workers of the caller that are gone for good: the workspaces that its session holds for them are lost. */
   gone?: string[];
 };
 

@@ -10,7 +10,7 @@ import type { GivenJob } from "./rows.ts";
 import { FENCED, judge, liveSession } from "./sessions.ts";
 import { SECRET_BYTES, type OpenJob, type Session, type State } from "./state.ts";
 import { dropOldest } from "./sets.ts";
-import { bind, loseWorkspacesOfWorker } from "./workspaces.ts";
+import { bind, loseWorkspacesOf } from "./workspaces.ts";
 
 /**
  * Who gets what. For each worker in the caller's order: first the jobs pinned to its workspaces, then, slot by slot, the
@@ -42,7 +42,8 @@ export function claim(
   if (found === undefined) return FENCED;
   const first = recall(state, opId, "claim");
   if (first !== undefined) return { assignments: givenAgain(state, first.given), nowMs };
-  for (const worker of gone ?? []) loseWorkspacesOfWorker(state, worker);
+  // Only what the caller's session holds: the worker may live on at another engine, which has adopted it.
+  for (const worker of gone ?? []) loseWorkspacesOf(state, (row) => row.worker === worker && row.session === session);
   const assignments = claimFor(state, found, workers, nowMs);
   if (assignments.length > 0) remember(state, opId, { kind: "claim", given: givenOf(assignments) });
   return { assignments, nowMs };
