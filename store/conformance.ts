@@ -222,6 +222,8 @@ function ownership(world: MakeWorld): void {
   it("refuses every fenced call of an owner whose epoch is right and whose nonce is not", async () => {
     const { store, owner } = await world();
     expect(await fencedCalls(store, owner, { ...fenceOf(owner), nonce: "f".repeat(32) })).toBe(5);
+    const { epoch } = fenceOf(owner);
+    expect(await fencedCalls(store, owner, { ...fenceOf(owner), epoch: epoch + 1 })).toBe(5);
   });
 
   it("refuses every fenced call of an owner whose shard has moved", async () => {
@@ -754,6 +756,19 @@ function order(world: MakeWorld): void {
     const jobs = ["other", "other"].map((step, at) => jobOf("x", step, { namespace, iteration: String(at) }));
     await commit(store, owner, "x", { head: { namespace }, enqueue: jobs });
     expect(await drain(made, 6)).toEqual(["default", "other", "default", "other", "default", "default"]);
+  });
+
+  it("counts as running what is claimed and has no outcome, before asking who was served longest ago", async () => {
+    const made = await world();
+    const { store, owner } = made;
+    const namespace = "other";
+    const jobs = many("other", 4, { namespace });
+    await commit(store, owner, "x", { head: { namespace }, enqueue: jobs });
+    const running = await claimAll(store, owner.session, [slotOf("v", { free: { slots: 2 } })]);
+    await commit(store, owner, "x", { enqueue: many("default", 4) });
+    expect(await drain(made, 2)).toEqual(["default", "default"]);
+    for (const given of running) await store.reportAndClaim(reportOf(owner.session, given));
+    expect(await drain(made, 2)).toEqual(["other", "other"]);
   });
 
   it("keeps a worker free for a large job that has waited for the ageing limit, and one worker only", async () => {

@@ -34,6 +34,15 @@ export function dropClaim(state: State, entry: OpenJob): void {
   if (session !== undefined) dropIfEmpty(state, session);
 }
 
+/** In the order of their jobs: that of an index depends on its past, and is another one after a restart. */
+export function claimsOf(state: State, session: string): { jobId: string; token: string; entry: OpenJob }[] {
+  const claims = [...(state.claimsOf.get(session) ?? [])].flatMap((jobId) => {
+    const entry = state.jobs.get(jobId);
+    return entry?.claim === undefined ? [] : [{ jobId, token: entry.claim.token, entry }];
+  });
+  return claims.sort((a, b) => a.entry.order - b.entry.order);
+}
+
 /** What the store knows of an attempt; `reported` adds what only the worker can know. */
 export function factsOf(state: State, entry: OpenJob, reported?: JobFacts): JobFacts {
   const { claim, enqueuedAtMs } = entry;

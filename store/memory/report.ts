@@ -3,7 +3,7 @@ import type { Fenced, ReportAnswer, ReportRequest, Store } from "../store.ts";
 import { claimFor, givenAgain, givenOf } from "./claim.ts";
 import { tellToStop } from "./jobs.ts";
 import { recall, remember } from "./operations.ts";
-import { factsOf, putOutcome, setClaim } from "./outcomes.ts";
+import { claimsOf, factsOf, putOutcome, setClaim } from "./outcomes.ts";
 import { FENCED, judge, liveSession, mayReportLost } from "./sessions.ts";
 import type { GivenJob } from "./rows.ts";
 import type { OpenJob, State } from "./state.ts";
@@ -104,17 +104,11 @@ function moveUnlisted(
   { session, worker }: { session: string; worker: string },
   listed: ReadonlySet<string>,
 ): GivenJob[] {
-  const missing: GivenJob[] = [];
-  for (const [other, jobIds] of state.claimsOf) {
-    if (other === session) continue;
-    for (const jobId of jobIds) {
-      const claim = state.jobs.get(jobId)?.claim;
-      if (claim?.worker === worker && !listed.has(jobId)) missing.push({ jobId, token: claim.token });
-    }
-  }
-  for (const { jobId } of missing) {
-    const entry = state.jobs.get(jobId);
-    if (entry?.claim !== undefined) setClaim(state, entry, { ...entry.claim, session });
-  }
-  return missing;
+  const unlisted = [...state.claimsOf.keys()]
+    .filter((other) => other !== session)
+    .flatMap((other) => claimsOf(state, other))
+    .filter(({ jobId, entry }) => entry.claim?.worker === worker && !listed.has(jobId))
+    .sort((a, b) => a.entry.order - b.entry.order);
+  for (const { entry } of unlisted) if (entry.claim !== undefined) setClaim(state, entry, { ...entry.claim, session });
+  return unlisted.map(({ jobId, token }) => ({ jobId, token }));
 }

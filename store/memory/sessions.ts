@@ -1,5 +1,5 @@
 import { ADOPTION_MS, type EngineInfo, type Fence, type Fenced, type Renewal, type SessionRecord } from "../store.ts";
-import { dropIfEmpty } from "./outcomes.ts";
+import { claimsOf, dropIfEmpty } from "./outcomes.ts";
 import { jobsThatWait } from "./queue.ts";
 import { recall, remember } from "./operations.ts";
 import { unpark } from "./parking.ts";
@@ -118,24 +118,20 @@ export function renewSession(
 }
 
 function revokedOf(state: State, session: Session): { jobId: string; token: string }[] {
-  const cancelling = [...(state.claimsOf.get(session.row.session) ?? [])]
-    .map((jobId) => state.jobs.get(jobId)?.claim)
-    .filter((claim) => claim?.cancelling === true)
-    .map((claim) => ({ jobId: claim?.jobId ?? "", token: claim?.token ?? "" }));
+  const cancelling = claimsOf(state, session.row.session)
+    .filter(({ entry }) => entry.claim?.cancelling === true)
+    .map(({ jobId, token }) => ({ jobId, token }));
   return [...cancelling, ...[...session.revoked].map(([token, jobId]) => ({ jobId, token }))];
 }
 
 function abandonedIn(state: State, session: string, nowMs: number): { jobId: string; token: string }[] {
-  const abandoned: { jobId: string; token: string }[] = [];
-  for (const other of state.sessions.values()) {
-    if (!overdue(other, nowMs)) continue;
-    for (const jobId of state.claimsOf.get(other.row.session) ?? []) {
-      const entry = state.jobs.get(jobId);
-      if (entry?.claim === undefined || state.shards.get(entry.job.shard)?.session !== session) continue;
-      if (abandoned.push({ jobId, token: entry.claim.token }) >= ABANDONED_AT_ONCE) return abandoned;
-    }
-  }
-  return abandoned;
+  return [...state.sessions.values()]
+    .filter((other) => overdue(other, nowMs))
+    .flatMap((other) => claimsOf(state, other.row.session))
+    .filter(({ entry }) => state.shards.get(entry.job.shard)?.session === session)
+    .sort((a, b) => a.entry.order - b.entry.order)
+    .slice(0, ABANDONED_AT_ONCE)
+    .map(({ jobId, token }) => ({ jobId, token }));
 }
 
 /** Who may report `lost`: the session that holds the job, or the owner of its shard once the job is abandoned. */
