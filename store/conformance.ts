@@ -390,6 +390,17 @@ function turns(world: MakeWorld): void {
     await expect(store.turn(moved)).rejects.toMatchObject({ code: "INVALID_ARGUMENT", field: "head.shard" });
   });
 
+  it("refuses a job id that is open, unless the job leaves in the same commit", async () => {
+    const { store, owner } = await world();
+    const job = jobOf("x", "s");
+    await commit(store, owner, "x", { enqueue: [job] });
+    expect(await refusal(store.turn(turnOf(owner, "x", { expectedRevision: 1, enqueue: [job] })))).toBe(
+      "INVALID_ARGUMENT",
+    );
+    await commit(store, owner, "x", { expectedRevision: 1, revoke: [job.id], enqueue: [job] });
+    expect(await store.jobs({ limit: 9 })).toHaveLength(1);
+  });
+
   it("refuses more than 256 jobs in one commit", async () => {
     const { store, owner } = await world();
     const enqueue = Array.from({ length: 257 }, (_, at) => jobOf("x", "s", { iteration: String(at) }));
@@ -758,6 +769,17 @@ function order(world: MakeWorld): void {
     expect(await drain(made, 6)).toEqual(["default", "other", "default", "other", "default", "default"]);
   });
 
+  it("serves the namespace that was served longest ago when both have as many running", async () => {
+    const made = await world();
+    const { store, owner } = made;
+    const namespace = "other";
+    await commit(store, owner, "x", { enqueue: many("default", 3) });
+    const first = present(await claimOne(store, owner.session, slotOf("w")));
+    await store.reportAndClaim(reportOf(owner.session, first));
+    await commit(store, owner, "x", { head: { namespace }, enqueue: many("other", 1, { namespace }) });
+    expect(await drain(made, 2)).toEqual(["other", "default"]);
+  });
+
   it("counts as running what is claimed and has no outcome, before asking who was served longest ago", async () => {
     const made = await world();
     const { store, owner } = made;
@@ -785,6 +807,20 @@ function order(world: MakeWorld): void {
     expect(await drain(made, 3, busy("v"))).toEqual(["small", "small", "small"]);
     expect(await drain(made, 2, slotOf("w", { free: { slots: 1 } }))).toEqual(["large", "small"]);
     expect(await drain(made, 1, busy("w"))).toEqual(["small"]);
+  });
+
+  it("keeps no worker for a class whose large job is cancelled, nor for a young one that follows", async () => {
+    const made = await world();
+    const { store, owner } = made;
+    const requirement = { resources: { cpuMillis: 4000, memoryBytes: GIB, gpu: 0, storageBytes: 0 } };
+    const large = jobOf("x", "large", { requirement });
+    await commit(store, owner, "x", { enqueue: [large, ...many("small", 9)] });
+    await pass(made, AGEING_MS);
+    const busy = slotOf("w", { free: { slots: 1, cpuMillis: 1000 } });
+    expect(await drain(made, 1, busy)).toEqual([]);
+    const young = jobOf("x", "young", { requirement });
+    await commit(store, owner, "x", { expectedRevision: 1, cancel: [large.id], enqueue: [young] });
+    expect(await drain(made, 1, busy)).toEqual(["small"]);
   });
 
   it("gives the large job to whoever has room first, and then frees the worker that was kept", async () => {
