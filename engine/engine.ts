@@ -1,6 +1,6 @@
 import { hostIdentity, startTimeOf } from "../base/process.ts";
 import type { Service } from "../base/service.ts";
-import type { Hint } from "../store/store.ts";
+import type { Hint, LoadedExecution } from "../store/store.ts";
 import type { ClusterEvent, EngineView } from "../transport/api/cluster.ts";
 import type { Services } from "../transport/transport.ts";
 import type { EventBus } from "./events.ts";
@@ -61,6 +61,8 @@ class EngineProcess implements Engine {
   readonly #retention: Retention;
   readonly #time;
   readonly #openBy = new Map<number, number>();
+  /** What was read of shards that are not ready yet. */
+  readonly #loading = new Map<number, LoadedExecution[]>();
   readonly #startedAtMs: number;
   #unwatch: (() => void) | undefined;
   #state: "new" | "ready" | "draining" | "stopped" = "new";
@@ -118,8 +120,9 @@ class EngineProcess implements Engine {
     if (this.#state !== "new") return;
     this.#state = "ready";
     await this.#ownership.start({
-      loaded: (shard, executions) => this.#loaded(shard, executions),
-      ready: (shards) => this.#inbox.mark(shards),
+      loaded: (shard, executions) =>
+        void this.#loading.set(shard, [...(this.#loading.get(shard) ?? []), ...executions]),
+      ready: (shards) => this.#ready(shards),
       dropped: (shard) => this.#dropped(shard),
       quiesce: (shards) => this.#executor.quiesce(shards),
       session: (session) => this.#session(session),
@@ -128,6 +131,7 @@ class EngineProcess implements Engine {
         this.#inbox.mark(renewal.inbox);
         this.#workers.renewed(renewal);
         this.#fleet?.nudge();
+        void this.#measure();
       },
       signatures: () => this.#workers.signatures(),
     });
@@ -212,12 +216,36 @@ class EngineProcess implements Engine {
     else if (hint.kind !== "changed") this.#workers.hint(hint);
   }
 
-  #loaded(shard: number, executions: Parameters<Parameters<Ownership["start"]>[0]["loaded"]>[1]): void {
-    for (const { head, timers, outbox } of executions) {
-      const of = { namespace: head.namespace, id: head.id, shard };
-      if (head.state === "running") this.#count(shard, 1);
-      for (const timer of timers) this.#timers.set({ ...of, timer: timer.id }, timer.atMs);
-      this.#outbox.push(of, outbox);
+  /** Not before the shard may be written: what a timer or an acknowledgement leads to is a turn. */
+  #ready(shards: readonly number[]): void {
+    for (const shard of shards) {
+      for (const { head, timers, outbox } of this.#loading.get(shard) ?? []) {
+        const of = { namespace: head.namespace, id: head.id, shard };
+        if (head.state === "running") this.#count(shard, 1);
+        for (const timer of timers) this.#timers.set({ ...of, timer: timer.id }, timer.atMs);
+        this.#outbox.push(of, outbox);
+      }
+      this.#loading.delete(shard);
+    }
+    this.#inbox.mark(shards);
+    this.#fleet?.nudge();
+  }
+
+  /** The gauges that no single event gives. */
+  async #measure(): Promise<void> {
+    const { store, logger } = this.#options;
+    const metrics = this.#options.metrics ?? noMetrics;
+    metrics.gauge("hodei_engine_executions", this.view().activeExecutions);
+    const session = this.#ownership.session;
+    if (!session) return;
+    try {
+      const demand = await store.demand({ session });
+      metrics.gauge(
+        "hodei_scheduler_queue_size",
+        demand.reduce((sum, of) => sum + of.waiting, 0),
+      );
+    } catch (error) {
+      logger.debug({ error }, "the queue was not measured");
     }
   }
 
@@ -226,6 +254,7 @@ class EngineProcess implements Engine {
     this.#timers.dropShard(shard);
     this.#outbox.dropShard(shard);
     this.#inbox.dropShard(shard);
+    this.#loading.delete(shard);
     this.#openBy.delete(shard);
   }
 
@@ -258,7 +287,7 @@ class EngineProcess implements Engine {
       assigned: (slots, assignments) => this.#workers.answered(slots, assignments),
       cancelled: (jobIds) => this.#workers.cancelled(jobIds),
       unmatched: () => this.#fleet?.nudge(),
-      provisionable: (requirement) => this.#fleet?.provisionable(requirement) ?? false,
+      templateMismatches: (requirement) => this.#fleet?.templateMismatches(requirement),
       opened: (shard, by) => this.#count(shard, by),
     };
   }

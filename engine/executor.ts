@@ -4,7 +4,7 @@ import type { Random } from "../base/random.ts";
 import type { Assignment, InboxEntry, OutboxEntry, Store, WorkerSlot } from "../store/store.ts";
 import { HodeiError } from "../workflow/errors.ts";
 import type { Job, JobFacts, Outcome } from "../workflow/job.ts";
-import type { Requirement } from "../workflow/requirement.ts";
+import type { Mismatch, Requirement } from "../workflow/requirement.ts";
 import { shardOf } from "../workflow/shard.ts";
 import type { Actor } from "./actor.ts";
 import { dropState } from "./actor.ts";
@@ -31,8 +31,8 @@ export type ExecutorHooks = {
   cancelled(jobIds: Iterable<string>): void;
   /** Jobs were queued that none of the workers asked took. */
   unmatched(): void;
-  /** Whether a template could make a worker for this. */
-  provisionable(requirement: Requirement): boolean;
+  /** What keeps the fleet from making a worker for this; empty: nothing; undefined: there is no fleet. */
+  templateMismatches(requirement: Requirement): Mismatch[] | undefined;
   /** Counts of open executions: +1 created, -1 ended. */
   opened(shard: number, by: 1 | -1): void;
 };
@@ -80,10 +80,6 @@ export class Executor {
     this.#folder = new Folder(options, this.#quarantine);
     const put = (actor: Actor, envelope: Envelope): void => this.#put(actor, envelope);
     this.#committer = new Committer(options, { quarantine: this.#quarantine, entries: this.#entries, put });
-  }
-
-  get loaded(): number {
-    return [...this.#actors.values()].filter((actor) => actor.state).length;
   }
 
   /** Sends one message and waits for the commit that folds it. Throws NOT_OWNER, RESOURCE_EXHAUSTED or the refusal. */

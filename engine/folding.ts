@@ -96,8 +96,8 @@ export class Folder {
     const { store, hooks } = this.#options;
     return await judgeQueueTimer(envelope, {
       state: actor.state,
-      jobs: (filter) => store.jobs(filter),
-      provisionable: (requirement) => hooks.provisionable(requirement),
+      store,
+      templateMismatches: (requirement) => hooks.templateMismatches(requirement),
     });
   }
 

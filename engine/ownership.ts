@@ -135,7 +135,7 @@ export class Ownership {
   async assign(generation: number, shards: readonly number[]): Promise<number[]> {
     const wrong = shards.find((shard) => !Number.isInteger(shard) || shard < 0 || shard >= this.#options.shards);
     if (wrong !== undefined) throw new HodeiError("INVALID_ARGUMENT", `no shard ${wrong}`, { field: "shards" });
-    if (generation >= this.#generation && this.#stopping && !this.#stopping.signal.aborted) {
+    if (generation >= this.#generation && !this.#stopping?.signal.aborted) {
       this.#generation = generation;
       this.#desired = new Set(shards);
       await this.#reconcile();

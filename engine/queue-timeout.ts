@@ -20,9 +20,9 @@ export async function judgeQueueTimer(
   envelope: Envelope,
   about: {
     state: Loaded;
-    jobs: Store["jobs"];
-    /** Whether a template could make a worker for it: then it was only late. */
-    provisionable: (requirement: Requirement) => boolean;
+    store: Pick<Store, "jobs" | "demand">;
+    /** What keeps the template from making a worker for it; empty: it could, so that it was only late; undefined: no template. */
+    templateMismatches: (requirement: Requirement) => Mismatch[] | undefined;
   },
 ): Promise<Envelope> {
   const timer = envelope.fire === undefined ? undefined : parseTimer(envelope.fire);
@@ -38,15 +38,19 @@ export async function judgeQueueTimer(
     iteration: timer.iteration,
     attempt: iteration.attempt,
   });
-  const [record] = await about.jobs({ jobId: id, limit: 1 });
+  const [record] = await about.store.jobs({ jobId: id, limit: 1 });
   if (!record) return envelope;
   if (record.state === "claimed") return { ...envelope, message: undefined };
-  const unmet = record.mismatches ?? [];
-  if (unmet.length === 0 || about.provisionable(record.job.requirement)) return envelope;
+  const template = about.templateMismatches(record.job.requirement);
+  if (template?.length === 0) return envelope;
+  const of = (await about.store.demand({})).find((each) => each.classKey === record.classKey);
+  if (!of || of.servable) return envelope;
+  const unmet = of.mismatches.length > 0 ? of.mismatches : (template ?? []);
   const message: Message = { ...envelope.message, reason: wordsOf(unmet) };
   return { ...envelope, message };
 }
 
 function wordsOf(mismatches: readonly Mismatch[]): string {
+  if (mismatches.length === 0) return "no worker is connected";
   return mismatches.map((mismatch) => `${mismatch.clause}: ${mismatch.reason}`).join("; ");
 }

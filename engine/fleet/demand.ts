@@ -1,6 +1,6 @@
 import type { ClassDemand } from "../../store/store.ts";
 import { mismatches } from "../../workflow/matching.ts";
-import type { Offer, Requirement } from "../../workflow/requirement.ts";
+import type { Mismatch, Offer, Requirement } from "../../workflow/requirement.ts";
 import type { WorkerTemplate } from "./options.ts";
 
 /** Work that some connected worker could run is left to it for so long before another worker is made for it. */
@@ -24,11 +24,11 @@ export function offerOf(template: WorkerTemplate, mode: "warm" | "ephemeral"): O
   return { ...template.offer, template: template.offer.template ?? template.id, ephemeral: mode === "ephemeral" };
 }
 
-/** Whether a worker of the template, in either mode, could ever run this: the platform cannot offer what the host has not. */
-export function provisionable(template: WorkerTemplate, requirement: Requirement): boolean {
-  return modes.some((mode) => mismatches(requirement, offerOf(template, mode)).length === 0);
+/** What keeps a worker of the template, in either mode, from ever running this: the platform cannot offer what the host has not. */
+export function templateMismatches(template: WorkerTemplate, requirement: Requirement): Mismatch[] {
+  const warm = mismatches(requirement, offerOf(template, "warm"));
+  return warm.length === 0 ? warm : mismatches(requirement, offerOf(template, "ephemeral"));
 }
-const modes = ["warm", "ephemeral"] as const;
 
 /**
  * The workers to make for what waits, oldest class first, at most `room`. Those that are starting, or idle after they

@@ -1,10 +1,10 @@
 import type { Timer } from "../../base/clock.ts";
 import type { Service } from "../../base/service.ts";
 import { isHodeiError } from "../../workflow/errors.ts";
-import type { Requirement } from "../../workflow/requirement.ts";
+import type { Mismatch, Requirement } from "../../workflow/requirement.ts";
 import type { WorkerRecord } from "../workers/record.ts";
 import type { FleetWorker } from "./demand.ts";
-import { provisionable, wanted } from "./demand.ts";
+import { templateMismatches, wanted } from "./demand.ts";
 import type { FleetContext } from "./launch.ts";
 import { Launch } from "./launch.ts";
 import { PodLiveness } from "./liveness.ts";
@@ -47,8 +47,9 @@ export class Fleet implements Service {
     this.#orphans = new Orphans(context);
   }
 
-  provisionable(requirement: Requirement): boolean {
-    return provisionable(this.#context.options.template, requirement);
+  /** What keeps a worker of the template from ever running this; empty: nothing. */
+  templateMismatches(requirement: Requirement): Mismatch[] {
+    return templateMismatches(this.#context.options.template, requirement);
   }
 
   /** Takes over what an earlier life of this engine made, then keeps the floor. */
@@ -92,9 +93,13 @@ export class Fleet implements Service {
     this.#unwatch?.();
     await this.#busy;
     if (options.deleteOnStop === false) return;
-    await Promise.all(
-      [...members.values()].map((member) => this.#liveness.destroy(member, "its engine stops", options.graceMs)),
-    );
+    const reason = "its engine stops";
+    const destroy = async (member: Member): Promise<void> => {
+      await this.#liveness.destroy(member, reason);
+      // What it still ran is lost now, and not 45 s after the next start.
+      this.#workers.ended(member.worker, reason);
+    };
+    await Promise.all([...members.values()].map(destroy));
   }
 
   /** Work may wait, or a worker may be missing. */
@@ -168,14 +173,10 @@ export class Fleet implements Service {
   }
 
   async #demand(): Promise<void> {
-    const { store, session, options, members, metrics, clock } = this.#context;
+    const { store, session, options, members, clock } = this.#context;
     const now = session();
     if (!now) return;
     const demand = await store.demand({ session: now });
-    metrics.gauge(
-      "hodei_scheduler_queue_size",
-      demand.reduce((sum, of) => sum + of.waiting, 0),
-    );
     const room = options.warm + options.maxEphemeral - Math.max(members.size, options.warm);
     const extras = options.extras ?? "ephemeral";
     const { template } = options;

@@ -37,13 +37,13 @@ export class PodLiveness {
   }
 
   /** Deletes the pod and closes the request. */
-  async destroy(member: Member, reason: string, graceMs?: number): Promise<void> {
+  async destroy(member: Member, reason: string): Promise<void> {
     const { platform, options, logger } = this.#context;
     if (!this.#context.members.delete(member.id)) return;
     const registered = member.state === "registered";
     const tail = registered ? "" : await this.#tail(member);
     if (member.pod) {
-      const request = { ...member.pod, graceMs: graceMs ?? options.graceMs ?? FLEET_DEFAULTS.graceMs };
+      const request = { ...member.pod, graceMs: options.graceMs ?? FLEET_DEFAULTS.graceMs };
       // Left to the sweeper, which finds a pod without an open request.
       await platform
         .delete(request)

@@ -150,7 +150,7 @@ export class Sessions {
       // The assignment was lost with the stream, or the worker with its memory: it will never report this.
       settling.end(held, { kind: "lost", reason: "the worker came back without the job" }, record);
     }
-    for (const { jobId, token } of hello.running) {
+    for (const { jobId, token } of [...hello.running, ...hello.spooled]) {
       const known = heldBy(record, { jobId, token });
       if (stale.has(jobId)) {
         if (known) settling.forget(record, known);

@@ -11,6 +11,7 @@ import { Liveness } from "./liveness.ts";
 import { takeLogs } from "./logs.ts";
 import type { WorkerRecord } from "./record.ts";
 import { active, viewOf } from "./record.ts";
+import { Reconciliation } from "./reconciliation.ts";
 import { Reports } from "./reports.ts";
 import { Sessions } from "./sessions.ts";
 import { Settling } from "./settling.ts";
@@ -29,6 +30,7 @@ export class Workers {
   readonly #settling: Settling;
   readonly #liveness: Liveness;
   readonly #sessions: Sessions;
+  readonly #reconciliation: Reconciliation;
 
   constructor(context: WorkersContext, hooks: WorkersHooks, evidence: HostEvidence | undefined) {
     this.#context = context;
@@ -42,6 +44,7 @@ export class Workers {
     this.#dispatch = new Dispatch(context, (held, outcome, record) => this.#settling.end(held, outcome, record));
     this.#liveness = new Liveness(context, { settling: this.#settling, claims: this.#claims, evidence });
     this.#liveness.onGone = (record, reason) => hooks.gone(record, reason);
+    this.#reconciliation = new Reconciliation(context, this.#settling);
     const parts = { claims: this.#claims, dispatch: this.#dispatch, settling: this.#settling };
     this.#sessions = new Sessions(context, parts, {
       registered: (requestId, worker) => hooks.registered(requestId, worker),
@@ -59,11 +62,13 @@ export class Workers {
 
   start(): void {
     this.#liveness.start();
+    this.#reconciliation.start();
   }
 
   /** Cuts the streams: the workers look for another engine, with what they run. */
   stop(): void {
     this.#liveness.stop();
+    this.#reconciliation.stop();
     for (const record of this.#context.workers.values()) {
       for (const held of record.held.values()) held.deadline?.cancel();
       record.stream?.cancel();
@@ -72,8 +77,10 @@ export class Workers {
     this.#context.holders.clear();
   }
 
-  readopt(session: string): Promise<void> {
-    return this.#sessions.readopt(session);
+  async readopt(session: string): Promise<void> {
+    await this.#sessions.readopt(session);
+    // What the old session had parked in the store went with it.
+    this.#claims.ask();
   }
 
   offer(settled: readonly string[]): WorkerSlot[] {

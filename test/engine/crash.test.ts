@@ -49,16 +49,16 @@ describe.each(["before", "after"] as const)("when a store call fails once (%s it
   async function attempt(at: number, kind: "before" | "after"): Promise<number> {
     const random = seededRandom(3);
     const inner = createMemoryStore({ clock: systemClock, random });
-    const { store, calls } = faultyStore(inner, at, kind);
+    const faulty = faultyStore(inner, at, kind);
     cluster = new Cluster({ store: inner });
-    const node = await cluster.engine("e1", { store });
+    const node = await cluster.engine("e1", { store: faulty.store });
     await cluster.assign();
     await cluster.worker(node);
     cluster.register("flow", SPEC);
     await cluster.start("x1", "flow");
     await cluster.deliver("x1", GO);
     expectOnce(await cluster.ended("x1"));
-    const made = calls();
+    const made = faulty.calls();
     await cluster.stop();
     return made;
   }
@@ -88,7 +88,9 @@ describe("when the engine dies at a store call", () => {
       await worker.connect(second.channel);
       await cluster.start("x1", "flow");
       await cluster.deliver("x1", GO);
-      expectOnce(await cluster.ended("x1"));
+      const events = await cluster.ended("x1");
+      expectOnce(events);
+      expect(events.at(-1)).toMatchObject({ state: "succeeded" });
       for (const node of cluster.nodes.splice(0)) {
         if (node === second) await node.engine.stop();
         await node.server.stop(0);

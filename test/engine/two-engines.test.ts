@@ -194,7 +194,11 @@ describe("a worker", () => {
     expect(other.assigned).toMatchObject([{ attempt: 2 }]);
     const job = silent.assigned[0]!;
     silent.spooled.set(job.jobId, {
-      ...{ kind: "result", jobId: job.jobId, token: job.token, startedAtMs: 1, endedAtMs: 2 },
+      kind: "result",
+      jobId: job.jobId,
+      token: job.token,
+      startedAtMs: 1,
+      endedAtMs: 2,
       outcome: { kind: "succeeded", outputs: {} },
     });
     silent.running.clear();

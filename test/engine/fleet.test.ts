@@ -1,0 +1,217 @@
+import { afterEach, describe, expect, it } from "vitest";
+import { systemClock } from "../../base/clock.ts";
+import type { FleetOptions } from "../../engine/fleet/options.ts";
+import type { Platform, Pod, PodSpec } from "../../platform/platform.ts";
+import { HodeiError } from "../../workflow/errors.ts";
+import { Cluster, FakeWorker, GIB, type Node } from "./harness.ts";
+
+let cluster: Cluster;
+afterEach(() => cluster.stop());
+
+const run = (more: Record<string, unknown> = {}): Record<string, unknown> => ({ run: "true", ...more });
+
+/** A platform whose pods are what the test makes of them. */
+class TestPlatform implements Platform {
+  readonly name = "process";
+  readonly pods = new Map<string, Pod>();
+  readonly specs: PodSpec[] = [];
+  readonly deleted: string[] = [];
+  onCreate: (spec: PodSpec, pod: Pod) => void = () => {};
+  failure: HodeiError | undefined;
+  readonly #watchers = new Set<(pod: Pod) => void>();
+
+  async create(spec: PodSpec): Promise<Pod> {
+    this.specs.push(spec);
+    if (this.failure) throw this.failure;
+    const { name, request, labels } = spec;
+    const pod: Pod = { name, uid: `uid-${name}`, request, labels, createdAtMs: 0, phase: "running" };
+    this.pods.set(pod.uid, pod);
+    this.onCreate(spec, pod);
+    return pod;
+  }
+  async list(): Promise<Pod[]> {
+    return [...this.pods.values()];
+  }
+  async delete({ uid }: { uid: string }): Promise<void> {
+    this.deleted.push(uid);
+    this.end(uid);
+  }
+  watch(onChange: (pod: Pod) => void): () => void {
+    this.#watchers.add(onChange);
+    return () => this.#watchers.delete(onChange);
+  }
+  async logs(): Promise<string> {
+    return "last words";
+  }
+  end(uid: string): void {
+    const pod = this.pods.get(uid);
+    if (!pod) return;
+    this.pods.delete(uid);
+    for (const watcher of this.#watchers) watcher({ ...pod, phase: "gone" });
+  }
+}
+
+const template: FleetOptions["template"] = {
+  id: "local",
+  offer: {
+    labels: ["linux"],
+    handlers: [],
+    services: [],
+    hardware: {},
+    models: {},
+    custom: {},
+    ephemeral: false,
+    namespace: "*",
+    total: { cpuMillis: 64_000, memoryBytes: 256 * GIB, gpu: 0, storageBytes: 256 * GIB },
+  },
+  slots: 4,
+  env: { EXTRA: "1" },
+};
+
+async function fleet(options: Partial<FleetOptions>, platform: TestPlatform): Promise<Node> {
+  cluster = new Cluster();
+  const node = await cluster.engine("e1", { platform, fleet: { template, warm: 0, maxEphemeral: 0, ...options } });
+  await cluster.assign();
+  return node;
+}
+
+/** Pods that run a worker, as the process platform's do. */
+function inhabit(platform: TestPlatform, node: () => Node, more: { silent?: boolean } = {}): FakeWorker[] {
+  const workers: FakeWorker[] = [];
+  platform.onCreate = (spec, pod) => {
+    const ephemeral = spec.env["EPHEMERAL_MODE"] === "true";
+    const worker = new FakeWorker({
+      id: spec.env["WORKER_ID"] ?? "",
+      requestId: spec.env["HODEI_WORKER_REQUEST"] ?? "",
+      ephemeral,
+      slots: ephemeral ? 1 : 4,
+    });
+    workers.push(worker);
+    if (more.silent) return;
+    void worker.connect(node().channel);
+    if (!ephemeral) return;
+    void worker
+      .until(() => worker.acked.length > 0)
+      .then(() => worker.send({ kind: "goodbye", reason: "ephemeral" }))
+      .then(() => platform.end(pod.uid));
+  };
+  return workers;
+}
+
+async function event(node: Node, kind: string): Promise<Node["events"][number]> {
+  for (let n = 0; n < 2_000; n++) {
+    const found = node.events.find((each) => each.kind === kind);
+    if (found) return found;
+    await systemClock.sleep(5);
+  }
+  throw new Error(`no event ${kind}; there were ${node.events.map((each) => each.kind).join(", ")}`);
+}
+
+describe("the fleet", () => {
+  it("keeps the warm floor, and tells a worker how to connect", async () => {
+    const platform = new TestPlatform();
+    const workers = inhabit(platform, () => cluster.nodes[0] ?? node);
+    const node = await fleet({ warm: 2 }, platform);
+    await event(node, "EphemeralWorkerCreated");
+    while (workers.length < 2) await systemClock.sleep(5);
+    const [spec] = platform.specs;
+    const [host, port] = node.server.address.split(":");
+    expect(spec?.env).toMatchObject({ SERVER_HOST: host, SERVER_PORT: port, EPHEMERAL_MODE: "false", EXTRA: "1" });
+    expect(spec?.labels).toMatchObject({ "template-id": "local", "worker-id": workers[0]?.id });
+    // One that dies is replaced.
+    const [uid] = [...platform.pods.keys()];
+    platform.end(uid ?? "");
+    await event(node, "EphemeralWorkerDestroyed");
+    while (workers.length < 3) await systemClock.sleep(5);
+  });
+
+  it("makes one ephemeral worker per waiting job that asks for one, up to the bound, and closes their requests", async () => {
+    const platform = new TestPlatform();
+    const workers = inhabit(platform, () => cluster.nodes[0]!);
+    const node = await fleet({ maxEphemeral: 2 }, platform);
+    cluster.register("eph", { steps: { a: run({ forEach: [1, 2, 3, 4], agent: { ephemeral: true } }) } });
+    await cluster.start("x1", "eph");
+    const events = await cluster.ended("x1");
+    expect(events.at(-1)).toMatchObject({ state: "succeeded" });
+    expect(workers).toHaveLength(4);
+    expect(workers.every((worker) => worker.assigned.length === 1)).toBe(true);
+    await event(node, "EphemeralWorkerDestroyed");
+    for (let open = 1; open > 0; await systemClock.sleep(5)) {
+      open = (await cluster.store.workerRequests.list({ open: true })).length;
+    }
+    const requests = await cluster.store.workerRequests.list({});
+    expect(requests.map((request) => request.state)).toEqual(["gone", "gone", "gone", "gone"]);
+  });
+
+  it("leaves what the host cannot offer waiting, with its reason", async () => {
+    const platform = new TestPlatform();
+    await fleet({ maxEphemeral: 2 }, platform);
+    cluster.register("gpu", { steps: { a: run({ agent: { label: "gpu" }, timeout: { queue: "150ms" } }) } });
+    await cluster.start("x1", "gpu");
+    const end = (await cluster.ended("x1")).at(-1);
+    expect(end).toMatchObject({ error: { code: "NO_MATCHING_WORKER" } });
+    expect(platform.specs).toHaveLength(0);
+  });
+
+  it("closes the request of a pod that ends before it registers, with its last words, and tries again later", async () => {
+    const platform = new TestPlatform();
+    inhabit(platform, () => cluster.nodes[0]!, { silent: true });
+    const node = await fleet({ warm: 1 }, platform);
+    await event(node, "EphemeralWorkerCreated");
+    platform.end([...platform.pods.keys()][0] ?? "");
+    const failed = await event(node, "EphemeralWorkerFailed");
+    expect(failed.facts["log"]).toBe("last words");
+    const [request] = await cluster.store.workerRequests.list({});
+    expect(request).toMatchObject({ state: "gone" });
+    // Not at once: a template that cannot start must not be started in a loop.
+    await systemClock.sleep(100);
+    expect(platform.specs).toHaveLength(1);
+  });
+
+  it("records a creation that failed and goes on", async () => {
+    const platform = new TestPlatform();
+    platform.failure = new HodeiError("RESOURCE_EXHAUSTED", "quota");
+    const node = await fleet({ warm: 1 }, platform);
+    const failed = await event(node, "EphemeralWorkerFailed");
+    expect(failed.facts).toMatchObject({ code: "RESOURCE_EXHAUSTED" });
+    expect(await cluster.store.workerRequests.list({ open: true })).toHaveLength(0);
+  });
+
+  it("gives the jobs of a pod that ended to another worker at once", async () => {
+    const platform = new TestPlatform();
+    const made: FakeWorker[] = [];
+    platform.onCreate = (spec) => {
+      const worker = new FakeWorker({
+        id: spec.env["WORKER_ID"] ?? "",
+        requestId: spec.env["HODEI_WORKER_REQUEST"] ?? "",
+        run: () => (made.length === 1 ? undefined : { kind: "succeeded", outputs: {} }),
+      });
+      made.push(worker);
+      void worker.connect(cluster.nodes[0]!.channel);
+    };
+    await fleet({ warm: 1 }, platform);
+    cluster.register("one", { steps: { a: run() } });
+    await cluster.start("x1", "one");
+    while (made.length === 0) await systemClock.sleep(5);
+    await made[0]!.until(() => made[0]!.running.size === 1);
+    platform.end([...platform.pods.keys()][0] ?? "");
+    const events = await cluster.ended("x1");
+    expect(events.at(-1)).toMatchObject({ state: "succeeded" });
+    expect(made).toHaveLength(2);
+  });
+
+  it("adopts the pods of its earlier life instead of making new ones", async () => {
+    const platform = new TestPlatform();
+    const workers = inhabit(platform, () => cluster.nodes.at(-1)!);
+    const before = await fleet({ warm: 1, deleteOnStop: false }, platform);
+    while (workers.length === 0) await systemClock.sleep(5);
+    await workers[0]!.until(() => workers[0]!.received.length > 0);
+    await before.engine.stop();
+    const options = { template, warm: 1, maxEphemeral: 0 };
+    const again = await cluster.engine("e1", { platform, fleet: options });
+    await workers[0]!.connect(again.channel);
+    await systemClock.sleep(100);
+    expect(platform.specs).toHaveLength(1);
+    expect(again.engine.view().workers).toBe(1);
+  });
+});
