@@ -36,7 +36,7 @@ export const ENGINE_EVENTS = {
 } as const satisfies Record<string, Severity>;
 
 export type EngineEventKind = keyof typeof ENGINE_EVENTS;
-export type EventDetails = { executionId?: string; worker?: string; facts?: Record<string, string> };
+type EventDetails = { executionId?: string; worker?: string; facts?: Record<string, string> };
 export type Emit = (kind: EngineEventKind, message: string, details?: EventDetails) => void;
 
 /** What one slow subscriber may hold; beyond it the oldest go and the next one delivered says how many. */

@@ -28,7 +28,7 @@ export type Turn = {
   creation?: Envelope;
 };
 
-export const NOTHING: Transition = {
+const NOTHING: Transition = {
   events: [],
   enqueue: [],
   cancel: [],

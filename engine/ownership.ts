@@ -14,7 +14,7 @@ import type { StoreTime } from "./store-time.ts";
  * renewal was *sent* < the store gives the shards away 10 s after it took it. The gap of 3 s covers a slow answer, so
  * that we have stopped before anyone else may begin even when clocks tick apart by a few percent.
  */
-export const LEASE = { ttlMs: 10_000, renewMs: 3_000, demoteMs: 7_000 } as const;
+const LEASE = { ttlMs: 10_000, renewMs: 3_000, demoteMs: 7_000 } as const;
 /** A desired shard that another engine still holds is asked for again after this. */
 const REACQUIRE_MS = 250;
 const LOAD_PAGE = 500;

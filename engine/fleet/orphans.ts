@@ -34,7 +34,7 @@ export class Orphans {
   }
 }
 
-export function hasEnded(pod: Pick<Pod, "phase">): boolean {
+function hasEnded(pod: Pick<Pod, "phase">): boolean {
   return pod.phase === "succeeded" || pod.phase === "failed" || pod.phase === "gone";
 }
 

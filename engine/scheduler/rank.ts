@@ -4,8 +4,7 @@ import type { WorkerSnapshot } from "./snapshot.ts";
  * `bin-pack` fills the workers that are already in use, up to a band, so that the others fall idle and can go;
  * `spread` asks first for the emptiest; `fifo` for the one that has been idle longest.
  */
-export const STRATEGIES = ["bin-pack", "spread", "fifo"] as const;
-export type Strategy = (typeof STRATEGIES)[number];
+export type Strategy = "bin-pack" | "spread" | "fifo";
 
 /** Above this share of cpu or memory a worker is taken last: what is left there is slack for bursts. */
 const BAND_TOP = 0.85;

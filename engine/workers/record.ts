@@ -56,7 +56,7 @@ export function active(record: WorkerRecord): Held[] {
   return [...record.held.values()].filter((held) => held.state === "sent" || held.state === "running");
 }
 
-export function freeOf(record: WorkerRecord): WorkerSlot["free"] {
+function freeOf(record: WorkerRecord): WorkerSlot["free"] {
   const jobs = [...record.held.values()].filter((held) => held.state !== "reporting");
   const left = (of: keyof Resources): number =>
     record.hello.offer.total[of] - jobs.reduce((sum, held) => sum + (held.job?.requirement.resources[of] ?? 0), 0);

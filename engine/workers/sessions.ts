@@ -12,7 +12,7 @@ import type { Held, WorkerRecord } from "./record.ts";
 import type { Settling } from "./settling.ts";
 import { outgoing } from "./stream.ts";
 
-export const HEARTBEAT_MS = 5_000;
+const HEARTBEAT_MS = 5_000;
 /** A stream whose first message is not a hello by then is closed. */
 const HELLO_MS = 5_000;
 /** After it refused a job a worker is not asked for so long. */

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { ManualClock } from "../../base/clock.ts";
 import type { HistoryEvent } from "../../workflow/event.ts";
-import { all, Cluster, count, type Node } from "./harness.ts";
+import { all, Cluster, count, FakeWorker, type Node } from "./harness.ts";
 
 let cluster: Cluster;
 afterEach(() => cluster.stop());
@@ -242,6 +242,29 @@ describe("a worker", () => {
     await cluster.start("x1", "wide");
     expect(ended(await cluster.ended("x1"))).toMatchObject({ state: "succeeded" });
     expect(most).toBe(1);
+  });
+
+  it("never hears of a claim whose answer was lost for good: it is reported lost, and the job given out again", async () => {
+    const clock = new ManualClock();
+    cluster = new Cluster({ clock });
+    const node = await cluster.engine("e1");
+    await cluster.assign();
+    cluster.register("one", { steps: { a: run() } });
+    await cluster.start("x1", "one");
+    const [own] = await cluster.store.sessions();
+    const offer = new FakeWorker({ id: "ghost" }).offer();
+    const free = { ...offer.total, slots: 1 };
+    const slot = { worker: "ghost", signature: "s", offer, free, workspaces: [] };
+    await cluster.store.claim({ opId: "lost", session: own?.session ?? "", workers: [slot] });
+    const worker = await cluster.worker(node);
+    for (let n = 0; n < 4; n++) await clock.advance(20_000);
+    // Silent for 80 s, but it has nothing of ours: it just comes again.
+    await worker.connect(node.channel);
+    await clock.advance(60_000);
+    const events = await cluster.history("x1");
+    expect(ended(events)).toMatchObject({ state: "succeeded" });
+    expect(events.find((event) => event.type === "attemptEnded")).toMatchObject({ outcome: { kind: "lost" } });
+    expect(worker.assigned).toMatchObject([{ attempt: 2 }]);
   });
 
   it("that drains gets no new job", async () => {
