@@ -44,17 +44,28 @@ export function writeAddresses(directory: string, addresses: Addresses): void {
 /** What was kept, with the gaps filled by free ports and the wishes put first. */
 export async function chooseAddresses(
   kept: Addresses | undefined,
-  wishes: { host: string; apiPort: number | undefined; httpPort: number | undefined; engines: readonly string[] },
+  wishes: {
+    host: string;
+    apiPort: number | undefined;
+    usualPort?: number;
+    httpPort: number | undefined;
+    engines: readonly string[];
+  },
 ): Promise<Addresses> {
   const { host } = wishes;
-  const port = async (wished: number | undefined, known: string | undefined): Promise<string> => {
+  const port = async (wished: number | undefined, known: string | undefined, usual = 0): Promise<string> => {
     if (wished !== undefined && wished !== 0) return `${host}:${wished}`;
-    if (wished === undefined && known !== undefined) return known;
-    return `${host}:${await freePort(host)}`;
+    // 0 means "any", and the one it had is as good as another.
+    if (known !== undefined) return known;
+    return `${host}:${wished === undefined && usual !== 0 ? usual : await freePort(host)}`;
   };
   const engines: Record<string, string> = {};
   for (const name of wishes.engines) engines[name] = await port(undefined, kept?.engines[name]);
-  return { api: await port(wishes.apiPort, kept?.api), http: await port(wishes.httpPort, kept?.http), engines };
+  return {
+    api: await port(wishes.apiPort, kept?.api, wishes.usualPort),
+    http: await port(wishes.httpPort, kept?.http),
+    engines,
+  };
 }
 
 /** A port that was free a moment ago; whoever takes it first is told ADDRESS_IN_USE by the server that binds it. */

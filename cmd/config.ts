@@ -43,10 +43,13 @@ export type Config = Readonly<{
   }>;
 }>;
 
+/** Of the API, where nothing else is said. */
+export const USUAL_PORT = 50051;
+
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 export function loadConfig(env: Environment = process.env): Config {
-  const grpcPort = port(env, "GRPC_PORT", 50051);
+  const grpcPort = port(env, "GRPC_PORT", USUAL_PORT);
   return Object.freeze({
     kubernetes: Object.freeze({
       namespace: text(env, "K8S_NAMESPACE", "default"),

@@ -1,6 +1,6 @@
 import { systemClock } from "../base/clock.ts";
 import { jsonLogger } from "../base/log.ts";
-import type { Config } from "./config.ts";
+import { type Config, USUAL_PORT } from "./config.ts";
 import { createOrchestrator } from "./embedded.ts";
 import { EXIT } from "./exit.ts";
 import { print, say } from "./output.ts";
@@ -25,7 +25,9 @@ export async function runDev(config: Config, options: DevOptions): Promise<numbe
   const started = systemClock.monotonic();
   const cluster = await createOrchestrator({
     ...options,
-    port: options.port,
+    // A port that the environment names is a wish; the usual one is only where a first start goes.
+    port: options.port ?? (config.grpcPort === USUAL_PORT ? undefined : config.grpcPort),
+    usualPort: USUAL_PORT,
     labels: config.labels,
     namespace: config.namespace,
     retentionMs: config.retentionMs,

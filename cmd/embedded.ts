@@ -35,8 +35,10 @@ export type EmbeddedOptions = {
   data?: string;
   /** Default 127.0.0.1. */
   host?: string;
-  /** Of the API. Default: what the data folder remembers, else a free one; 0: a free one. */
+  /** Of the API. Default: what the data folder remembers, else `usualPort`; 0: the remembered one, else a free one. */
   port?: number;
+  /** Default: a free one. */
+  usualPort?: number;
   /** Of health and metrics; the same rules. */
   httpPort?: number;
   /** Default 1. */
@@ -98,6 +100,7 @@ export async function createOrchestrator(options: EmbeddedOptions = {}): Promise
     const wishes = {
       host: options.host ?? "127.0.0.1",
       apiPort: options.port,
+      usualPort: options.usualPort,
       httpPort: options.httpPort,
       engines: names,
     };

@@ -94,6 +94,17 @@ describe("pipeline", () => {
     expect(steps["pack"]).toMatchObject({ kind: "workflow", workflow: "child", range: "^1.2.0" });
   });
 
+  it("gives a sub-workflow the stage's total timeout alone", () => {
+    const timed = (timeout: string | { run: string; total?: string }) =>
+      compiled({ ...base, stages: [stage("Pack", { timeout, steps: [subworkflow("pack", child, {})] })] }).steps["pack"]
+        ?.timeout.totalMs;
+    expect([timed("5m"), timed({ run: "1m", total: "5m" }), timed({ run: "1m" })]).toEqual([
+      300_000,
+      300_000,
+      undefined,
+    ]);
+  });
+
   it("asks for a fresh worker with ephemeral", () => {
     const { steps } = compiled({
       ...base,

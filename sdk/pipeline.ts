@@ -25,7 +25,8 @@ export type PipelineOptions<S extends Schema> = {
   /** Default `any()`. With `none()` every stage names its own. */
   agent?: Agent;
   environment?: Record<string, Value<string>>;
-  timeout?: TimeoutSpec;
+  /** Of the whole execution. */
+  timeout?: string;
   stages: readonly Stage[];
   post?: Post;
   /** What the pipeline answers; may refer to steps as `${{ steps.… }}` text. */
@@ -168,7 +169,7 @@ function placeStage(layout: Layout, next: Extract<Stage, { stage: "stage" }>): v
   if (agent.agent === "none") throw needsAgent(next.name);
   const slug = slugOf(next.name);
   const workspace = next.agent === undefined ? layout.workspace : slug;
-  const shared = { retry: next.retry, timeout: next.timeout, matrix: next.matrix };
+  const shared = { retry: next.retry, matrix: next.matrix };
   const parts = next.matrix
     ? [{ id: slug, body: oneScript(next) }]
     : next.steps.map((command, at) => ({
@@ -192,6 +193,7 @@ function placeStage(layout: Layout, next: Extract<Stage, { stage: "stage" }>): v
       ...body,
       ...where,
       ...shared,
+      timeout: "workflow" in body ? totalOf(next.timeout) : next.timeout,
       when,
       needs: needs.length > 0 ? needs : undefined,
     }) as JsonObject;
@@ -266,6 +268,12 @@ function oneScript(of: Extract<Stage, { stage: "stage" }>): Record<string, unkno
     unknown
   >;
   return { run: scripts.join("\n"), env };
+}
+
+/** No worker runs a sub-workflow, so of a stage's timeouts only the total means something to it. */
+function totalOf(timeout: TimeoutSpec | undefined): TimeoutSpec | undefined {
+  if (timeout === undefined || typeof timeout === "string") return timeout;
+  return timeout.total === undefined ? undefined : { total: timeout.total };
 }
 
 /** Nothing before failed, and the stage's own condition. */

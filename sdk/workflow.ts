@@ -61,8 +61,8 @@ export type Modifiers = {
   onLost?: "retry" | "fail" | "rerun";
 };
 
-/** Spec-level values are the defaults of every step. */
-export type Defaults = Pick<Modifiers, "agent" | "workspace" | "env" | "retry" | "timeout" | "onLost">;
+/** Spec-level values are the defaults of every step; `timeout` is that of the whole execution. */
+export type Defaults = Pick<Modifiers, "agent" | "workspace" | "env" | "retry" | "onLost"> & { timeout?: string };
 
 /** A step as later steps see it. */
 export type StepRef<Outputs = unknown> = {

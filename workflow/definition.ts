@@ -34,7 +34,7 @@ export type Step = StepBase &
     /** `range` as written; the closure lock holds the exact version. */
     | { kind: "workflow"; workflow: string; range: string; input: Template; affinity?: "parent" }
     | { kind: "wait"; signal: string; approval?: Approval; schema?: JsonObject }
-    /** A duration in ms, or a template that gives a number of ms or a duration string. */
+    /** In ms, or a template that gives a duration text or a number of seconds. */
     | { kind: "sleep"; duration: number | string }
   );
 

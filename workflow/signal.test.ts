@@ -77,14 +77,14 @@ describe("wait", () => {
 });
 
 describe("sleep", () => {
-  it("ends by its timer, after ms or a text", () => {
+  it("ends by its timer, after what is written or what an expression gives: a text, or seconds", () => {
     const steps = { a: sleep(1500), b: sleep("${{ input.d }}"), c: sleep("${{ input.n }}") };
-    const of = new Scenario({ steps }).start({ d: "1m30s", n: 250 });
+    const of = new Scenario({ steps }).start({ d: "1m30s", n: 2.5 });
     const { nowMs } = of;
     expect(Object.fromEntries(of.timers)).toEqual({
       "sleep/a/0": nowMs + 1500,
       "sleep/b/0": nowMs + 90_000,
-      "sleep/c/0": nowMs + 250,
+      "sleep/c/0": nowMs + 2500,
     });
     for (const timer of of.timers.keys()) of.fire(timer);
     expect(of.state).toBe("succeeded");

@@ -35,14 +35,14 @@ export function consume(turn: Turn, node: StepNode & { step: WaitStep }, key: st
 
 export function sleep(turn: Turn, node: StepNode & { step: SleepStep }, key: string, scope: Scope): void {
   const { id, duration } = node.step;
-  const untilMs = turn.nowMs + durationMs(typeof duration === "number" ? duration : render(duration, scope));
+  const untilMs = turn.nowMs + (typeof duration === "number" ? duration : durationMs(render(duration, scope)));
   turn.emit({ type: "iterationWaiting", step: id, iteration: key, on: { untilMs } });
   turn.setTimer(iterationTimer("sleep", id, key), untilMs);
 }
 
-/** A number is ms, as in the normal form; a text is what people write. */
+/** What an expression gives is read as what people write: a number counts seconds. */
 function durationMs(value: Json): number {
-  if (typeof value === "string") return parseDuration(value);
-  if (typeof value === "number") return parseDuration(value / 1000);
-  throw new HodeiError("INVALID_EXPRESSION", `a sleep takes ms or a text such as "90s", not ${JSON.stringify(value)}`);
+  if (typeof value === "string" || typeof value === "number") return parseDuration(value);
+  const given = JSON.stringify(value);
+  throw new HodeiError("INVALID_EXPRESSION", `a sleep takes seconds or a text such as "90s", not ${given}`);
 }

@@ -20,7 +20,10 @@ export function addProcessCommands(program: Command): void {
     .description("a whole cluster in one process: orchestrator, engines, SQLite, local workers")
     .option("--data <dir>", "where everything is kept", ".hodei")
     .option("--host <host>", "the address to listen on", "127.0.0.1")
-    .option("--port <port>", "of the API; 0: a free one (default: GRPC_PORT, 50051, or what the data folder remembers)")
+    .option(
+      "--port <port>",
+      "of the API; 0: a free one (default: GRPC_PORT, else what the data folder remembers, else 50051)",
+    )
     .option("--http-port <port>", "of health and metrics; 0: a free one (default)")
     .option("--engines <n>", "how many engines", "3")
     .option("--workers <n>", "how many warm workers", "2")
