@@ -10,13 +10,15 @@ import type { HandlerContext, TypedHandler } from "../sdk/handler.ts";
 import { createGrpcTransport } from "../transport/grpc/transport.ts";
 import { createWorker } from "../worker/worker.ts";
 import type { Worker } from "../worker/options.ts";
+import { HodeiError } from "../workflow/errors.ts";
 import { inheritedEnvironment } from "./config.ts";
-import { taskFunctions } from "./handlers.ts";
+import { type EngineAddress, engineAddresses } from "./embedded-options.ts";
+import { checkedHandler, taskFunctions } from "./handlers.ts";
 import { VERSION } from "./version.ts";
 
 export type HodeiWorkerOptions = {
-  /** Engines' `host:port`s; any of them serves. */
-  engines: readonly string[];
+  /** Engines' `host:port`s, or `hodei.engines` as it is; any of them serves. */
+  engines: string | readonly EngineAddress[];
   name?: string;
   /** Labels this worker offers beside those it finds by itself (os, arch, tools). */
   labels?: readonly string[];
@@ -27,19 +29,33 @@ export type HodeiWorkerOptions = {
   /** PEM texts; both sides prove themselves. */
   tls?: { ca: string; cert: string; key: string };
   logger?: Logger;
+  /** How long `start` waits for an engine's welcome. Default 10 s. */
+  startMs?: number;
+  /** How long `stop` waits for running jobs. Default 30 s. */
+  stopMs?: number;
   /** For workspaces and results not handed in yet. Default: a fresh folder, removed at stop. */
   directory?: string;
 };
 
-/** A worker inside one's own program: it runs the handlers registered here, and shell steps. */
+/** How long `start` waits when its options do not say. */
+const START_MS = 10_000;
+/** The constitution's graceful stop. */
+const STOP_MS = 30_000;
+
+/**
+ * A worker inside one's own program: it runs the handlers registered here, and shell steps. One life: start, stop.
+ * Throws INVALID_ARGUMENT for wrong use: an address that is none, a handler twice, after `start`, or with a wrong schema.
+ */
 export class HodeiWorker implements Service {
   readonly #options: HodeiWorkerOptions;
-  readonly #handlers: unknown[] = [];
+  readonly #addresses: string[];
+  readonly #handlers = new Map<string, unknown>();
   #worker: Worker | undefined;
   #ownDirectory: string | undefined;
 
   constructor(options: HodeiWorkerOptions) {
     this.#options = options;
+    this.#addresses = engineAddresses(options?.engines);
   }
 
   /** Registers a handler, before `start`: a typed one, or name, schema and function. */
@@ -50,14 +66,47 @@ export class HodeiWorker implements Service {
     run: (input: FromSchema<S>, context: HandlerContext) => unknown,
   ): this;
   handle(first: string | object, input?: Schema, run?: unknown): this {
-    this.#handlers.push(typeof first === "string" ? { name: first, input, run } : first);
+    const handler = checkedHandler(typeof first === "string" ? { name: first, input, run } : first);
+    if (this.#worker !== undefined)
+      throw wrongUse(`handler ${handler.name} comes after start`, "A worker tells what it can do when it starts.");
+    if (this.#handlers.has(handler.name))
+      throw wrongUse(`handler ${handler.name} is there already`, "Give every handler a name of its own.");
+    this.#handlers.set(handler.name, handler);
     return this;
   }
 
-  /** Resolves when an engine has welcomed it. */
+  /** Resolves when an engine has welcomed it; UNAVAILABLE when none does in time, UNAUTHENTICATED when all refuse it. */
   async start(): Promise<void> {
+    if (this.#worker !== undefined) throw wrongUse("this worker has been started", "Make another one.");
+    const worker = (this.#worker = this.#create());
+    await worker.start();
+    const late = Promise.withResolvers<"late">();
+    const timer = systemClock.after(this.#options.startMs ?? START_MS, () => late.resolve("late"));
+    const came = await Promise.race([worker.ready, worker.done, late.promise]);
+    timer.cancel();
+    if (came === undefined) return;
+    await this.stop();
+    const engines = this.#addresses.join(", ");
+    if (came === "late")
+      throw new HodeiError("UNAVAILABLE", `no engine at ${engines} has welcomed this worker`, { field: "engines" });
+    if (came.reason === "refused")
+      throw new HodeiError("UNAUTHENTICATED", `no engine at ${engines} takes this worker's token`, { field: "token" });
+    throw new HodeiError("CANCELLED", "this worker was stopped before an engine welcomed it");
+  }
+
+  /** Finishes the running jobs, then leaves. Those that still run after `stopMs` are aborted; their engine counts them lost. */
+  async stop(): Promise<void> {
+    const worker = this.#worker;
+    if (worker === undefined) return;
+    const timer = systemClock.after(this.#options.stopMs ?? STOP_MS, () => void worker.stop());
+    await worker.drain("stopped by its program");
+    timer.cancel();
+    if (this.#ownDirectory !== undefined) rmSync(this.#ownDirectory, { recursive: true, force: true });
+    this.#ownDirectory = undefined;
+  }
+
+  #create(): Worker {
     const {
-      engines,
       name = `${hostname()}-${process.pid}`,
       labels = [],
       slots,
@@ -67,8 +116,8 @@ export class HodeiWorker implements Service {
     } = this.#options;
     const logger = this.#options.logger ?? silentLogger;
     const directory = this.#options.directory ?? (this.#ownDirectory = mkdtempSync(join(tmpdir(), "hodei-worker-")));
-    this.#worker = createWorker({
-      addresses: [...engines],
+    return createWorker({
+      addresses: this.#addresses,
       name,
       id: `${name}-${systemRandom.hex(4)}`,
       transport: createGrpcTransport({ clock: systemClock, logger, tls }),
@@ -77,23 +126,16 @@ export class HodeiWorker implements Service {
       logger,
       directory,
       offer: { labels: [...labels], namespace },
-      handlers: taskFunctions(this.#handlers),
+      handlers: taskFunctions([...this.#handlers.values()]),
       slots,
       token,
       version: VERSION,
       baseEnv: inheritedEnvironment(),
       loneMs: 0,
     });
-    await this.#worker.start();
-    await this.#worker.ready;
   }
+}
 
-  /** Finishes the running jobs, then leaves. */
-  async stop(): Promise<void> {
-    await this.#worker?.drain("stopped by its program");
-    await this.#worker?.stop();
-    this.#worker = undefined;
-    if (this.#ownDirectory !== undefined) rmSync(this.#ownDirectory, { recursive: true, force: true });
-    this.#ownDirectory = undefined;
-  }
+function wrongUse(message: string, hint: string): HodeiError {
+  return new HodeiError("INVALID_ARGUMENT", message, { hint });
 }

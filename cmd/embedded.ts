@@ -19,12 +19,14 @@ import { createProcessPlatform } from "../platform/process.ts";
 import { HodeiClient } from "../sdk/client.ts";
 import { openSqliteStore } from "../store/sqlite/store.ts";
 import type { Store } from "../store/store.ts";
+import { HodeiError } from "../workflow/errors.ts";
 import { createStaticDiscovery } from "../transport/discovery/static.ts";
 import { createGrpcTransport } from "../transport/grpc/transport.ts";
 import { createLocalTransport } from "../transport/local.ts";
 import type { Server, Services, Transport } from "../transport/transport.ts";
 import { type Addresses, chooseAddresses, readAddresses, writeAddresses } from "./addresses.ts";
 import { inheritedEnvironment } from "./config.ts";
+import { checkOptions } from "./embedded-options.ts";
 import { type HttpServer, serveHttp } from "./http.ts";
 import { localTemplate } from "./local-template.ts";
 import { createMetrics } from "./metrics.ts";
@@ -82,9 +84,10 @@ const READY_MS = 30_000;
 
 /**
  * Starts an orchestrator, engines, an SQLite store and local workers, and resolves when every shard has an owner.
- * DATA_IN_USE when another process holds the folder, ADDRESS_IN_USE when one listens on a wished or remembered port.
+ * Throws INVALID_ARGUMENT for a wrong option, DATA_IN_USE when another process holds the folder, ADDRESS_IN_USE when one listens on a wished or remembered port.
  */
 export async function createOrchestrator(options: EmbeddedOptions = {}): Promise<EmbeddedOrchestrator> {
+  checkOptions(options);
   const keeps = options.data !== undefined && options.data !== ":memory:";
   const directory = keeps ? resolve(options.data as string) : mkdtempSync(join(tmpdir(), "hodei-"));
   mkdirSync(directory, { recursive: true });
@@ -174,7 +177,9 @@ class Cluster {
       const notReady = (): string[] => (this.#ready ? [] : ["shards"]);
       this.#http = await serveHttp({ host, port: Number(port), registry: metrics.registry, notReady });
       await startAll(this.#services());
-      await front.ready(AbortSignal.timeout(READY_MS));
+      await front.ready(AbortSignal.timeout(READY_MS)).catch((cause: unknown) => {
+        throw new HodeiError("UNAVAILABLE", "the cluster is not ready: some shards have no owner", { cause });
+      });
       this.#ready = true;
     } catch (error) {
       await this.stop();

@@ -4,7 +4,7 @@ import type { Logger } from "../base/log.ts";
 import type { HandlerContext, TypedHandler } from "../sdk/handler.ts";
 import type { TaskFunction } from "../worker/options.ts";
 import { HodeiError, toHodeiError } from "../workflow/errors.ts";
-import { inputViolations } from "../workflow/input.ts";
+import { inputViolations, schemaViolations } from "../workflow/input.ts";
 import type { JsonObject } from "../workflow/json.ts";
 
 /** The typed handlers among `values` (a module's exports), as a worker wants them: the input is checked before they run. */
@@ -14,7 +14,7 @@ export function taskFunctions(values: readonly unknown[]): Map<string, TaskFunct
   return found;
 }
 
-type AnyHandler = TypedHandler<never, unknown>;
+export type AnyHandler = TypedHandler<never, unknown>;
 
 function isHandler(value: unknown): value is AnyHandler {
   return (
@@ -25,6 +25,26 @@ function isHandler(value: unknown): value is AnyHandler {
     "name" in value &&
     "input" in value
   );
+}
+
+/** A handler that a program hands over. Throws INVALID_ARGUMENT that says what it lacks, and where its schema is wrong. */
+export function checkedHandler(value: unknown): AnyHandler {
+  if (!isHandler(value) || typeof value.name !== "string" || value.name === "") {
+    throw new HodeiError("INVALID_ARGUMENT", "this is no handler: it has no name, input schema and function", {
+      field: "handler",
+      hint: "Use defineHandler, or worker.handle(name, schema, function).",
+    });
+  }
+  const schema = value.input as JsonObject | undefined;
+  const violations = typeof schema === "object" && schema !== null ? schemaViolations(schema) : undefined;
+  if (violations === undefined || violations.length > 0) {
+    const what = violations?.map(({ path, message }) => `${path} ${message}`).join("; ") ?? "there is none";
+    throw new HodeiError("INVALID_ARGUMENT", `handler ${value.name}: its input schema does not hold: ${what}`, {
+      field: "input",
+      violations,
+    });
+  }
+  return value;
 }
 
 function checked(handler: AnyHandler): TaskFunction {

@@ -8,6 +8,7 @@ import { systemRandom } from "../base/random.ts";
 import { HodeiClient as Client } from "../sdk/client.ts";
 import { createGrpcTransport } from "../transport/grpc/transport.ts";
 
+export type { Started, StartOptions } from "../sdk/client.ts";
 export { defineWorkflow } from "../sdk/workflow.ts";
 export type { Workflow, WorkflowDocument, StepRef, Modifiers, AgentSpec } from "../sdk/workflow.ts";
 export {

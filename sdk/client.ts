@@ -37,6 +37,9 @@ export type StartOptions = {
   signal?: AbortSignal;
 };
 
+/** A started execution; it remembers, in the types alone, what the workflow gives. */
+export type Started<Output = unknown> = StartResponse & { readonly types?: { output: Output } };
+
 const RETRY = { initialMs: 50, maxMs: 1000 };
 
 /**
@@ -102,9 +105,13 @@ export class HodeiClient {
   }
 
   /** Committed when it resolves. */
-  start<Input, Output>(workflow: Workflow<Input, Output>, input: Input, options?: StartOptions): Promise<StartResponse>;
-  start(workflow: string, input?: unknown, options?: StartOptions): Promise<StartResponse>;
-  async start(workflow: Workflow | string, input: unknown = {}, options: StartOptions = {}): Promise<StartResponse> {
+  start<Input, Output>(
+    workflow: Workflow<Input, Output>,
+    input: Input,
+    options?: StartOptions,
+  ): Promise<Started<Output>>;
+  start(workflow: string, input?: unknown, options?: StartOptions): Promise<Started>;
+  async start(workflow: Workflow | string, input: unknown = {}, options: StartOptions = {}): Promise<Started> {
     const request = {
       id: options.id ?? this.#options.random.id(),
       workflow: typeof workflow === "string" ? workflow : workflow.name,
@@ -120,11 +127,18 @@ export class HodeiClient {
   execute<Input, Output>(workflow: Workflow<Input, Output>, input: Input, options?: StartOptions): Promise<Output>;
   execute(workflow: string, input?: unknown, options?: StartOptions): Promise<unknown>;
   async execute(workflow: Workflow | string, input: unknown = {}, options: StartOptions = {}): Promise<unknown> {
-    const { id } =
+    const started =
       typeof workflow === "string"
         ? await this.start(workflow, input, options)
         : await this.start(workflow, input, options);
-    const view = await this.wait(id, options);
+    return this.result(started, options);
+  }
+
+  /** The output of an execution that was started before, once it has succeeded; ExecutionFailed when it ends otherwise. */
+  result<Output>(started: Started<Output>, options?: CallOptions): Promise<Output>;
+  result(id: string, options?: CallOptions): Promise<unknown>;
+  async result(started: Started | string, options: CallOptions = {}): Promise<unknown> {
+    const view = await this.wait(typeof started === "string" ? started : started.id, options);
     if (view.state !== "succeeded") throw new ExecutionFailed(view);
     return JSON.parse(view.outputJson ?? "{}") as unknown;
   }
