@@ -79,7 +79,9 @@ export class Fleet implements Service {
     }
     for (const { id } of dead) {
       const gone: Member = { id, worker: workerIdOf(id), mode: "warm", state: "gone", sinceMs: 0 };
-      await this.#launch.record(gone, { reason: "its pod was not there when the engine started" });
+      const reason = "its pod was not there when the engine started";
+      this.#workers.ended(gone.worker, reason);
+      await this.#launch.record(gone, { reason });
     }
     this.#schedule();
     this.nudge();

@@ -79,13 +79,14 @@ export class Liveness {
     this.#leave(record, reason);
   }
 
-  /** The platform says that the pod of this worker has ended. */
-  ended(worker: string, reason: string): void {
+  /** The platform says that the pod of this worker has ended. False: it is not known here. */
+  ended(worker: string, reason: string): boolean {
     const record = this.#context.workers.get(worker);
-    if (!record) return;
+    if (!record) return false;
     // Its goodbye may still be on the way: an end without anything of ours is no failure.
     if (record.held.size === 0 && record.workspaces.size === 0) this.#leave(record, reason);
     else this.failed(record, reason);
+    return true;
   }
 
   /** Dead: what it held is lost, at once. */

@@ -87,6 +87,22 @@ export class Sessions {
     }
   }
 
+  /**
+   * The platform says that a worker has ended which this engine does not know: it died while its engine was away, and will
+   * not come for what it held. Adopted in its place, that is lost now, and not ADOPTION_MS later.
+   */
+  async bereaved(worker: string, reason: string): Promise<void> {
+    const { ownership, logger } = this.#context;
+    // Without a session the time for adoption runs, as it would without this evidence.
+    if (!ownership.session) return;
+    try {
+      await this.#adopt(ownership.session, worker, [], `worker ${worker}: ${reason}`);
+      this.#parts.claims.gone(worker);
+    } catch (error) {
+      logger.warn({ error, worker }, "what a dead worker held is not given up before the time for adoption is over");
+    }
+  }
+
   /** From here on the new stream is the one that counts. */
   #recordOf(hello: Hello, out: NonNullable<WorkerRecord["stream"]>): WorkerRecord {
     const { clock, engine, workers, closing, ownership } = this.#context;
@@ -125,7 +141,12 @@ export class Sessions {
     this.#parts.claims.ask([record.id]);
   }
 
-  async #adopt(session: string, worker: string, jobs: { jobId: string; token: string }[]): Promise<string[]> {
+  async #adopt(
+    session: string,
+    worker: string,
+    jobs: { jobId: string; token: string }[],
+    missingBecause = "the assignment never reached the worker",
+  ): Promise<string[]> {
     const { store, random, clock, ownership } = this.#context;
     const request = { opId: random.id(), session, worker, jobs };
     const scope = { clock, random, goOn: () => ownership.session === session };
@@ -133,7 +154,7 @@ export class Sessions {
     if (!("status" in answer)) {
       for (const missing of answer.missing ?? []) {
         const held: Held = { ...missing, facts: { enqueuedAtMs: clock.now() }, state: "running" };
-        this.#parts.settling.end(held, { kind: "lost", reason: "the assignment never reached the worker" });
+        this.#parts.settling.end(held, { kind: "lost", reason: missingBecause });
       }
       return answer.stale;
     }

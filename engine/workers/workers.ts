@@ -131,7 +131,7 @@ export class Workers {
 
   /** The platform says that this worker's pod has ended. */
   ended(worker: string, reason: string): void {
-    this.#liveness.ended(worker, reason);
+    if (!this.#liveness.ended(worker, reason)) void this.#sessions.bereaved(worker, reason);
   }
 
   drainWorker(id: string): void {

@@ -3,7 +3,7 @@ import { systemClock } from "../../base/clock.ts";
 import type { FleetOptions } from "../../engine/fleet/options.ts";
 import type { Platform, Pod, PodSpec } from "../../platform/platform.ts";
 import { HodeiError } from "../../workflow/errors.ts";
-import { Cluster, FakeWorker, GIB, type Node } from "./harness.ts";
+import { all, Cluster, FakeWorker, GIB, type Node } from "./harness.ts";
 
 let cluster: Cluster;
 afterEach(() => cluster.stop());
@@ -214,4 +214,37 @@ describe("the fleet", () => {
     expect(platform.specs).toHaveLength(1);
     expect(again.engine.view().workers).toBe(1);
   });
+
+  it.each(["while the engine was away", "before it came back to the engine"])(
+    "gives up at once, not after 45 s, what a worker held that died %s",
+    async (when) => {
+      const platform = new TestPlatform();
+      const made: FakeWorker[] = [];
+      platform.onCreate = (spec) => {
+        const requestId = spec.env["HODEI_WORKER_REQUEST"] ?? "";
+        const first = made.length === 0;
+        const answer = first ? () => undefined : () => ({ kind: "succeeded", outputs: {} }) as const;
+        const worker = new FakeWorker({ id: spec.env["WORKER_ID"] ?? "", requestId, run: answer });
+        made.push(worker);
+        void worker.connect(cluster.nodes.at(-1)!.channel);
+      };
+      const before = await fleet({ warm: 1, deleteOnStop: false }, platform);
+      cluster.register("one", { steps: { a: run() } });
+      await cluster.start("x1", "one");
+      while (made.length === 0) await systemClock.sleep(5);
+      await made[0]!.until(() => made[0]!.running.size === 1);
+      const [uid = ""] = platform.pods.keys();
+      await before.engine.stop();
+      if (when.startsWith("while")) platform.end(uid);
+      const after = await cluster.engine("e1", { platform, fleet: { template, warm: 1, maxEphemeral: 0 } });
+      cluster.nodes.shift();
+      await before.channel.close();
+      await before.server.stop(0);
+      await cluster.assign(new Map([[after, all()]]));
+      platform.end(uid);
+      const events = await cluster.ended("x1");
+      const ends = events.flatMap((event) => (event.type === "attemptEnded" ? [event.outcome.kind] : []));
+      expect(ends).toEqual(["lost", "succeeded"]);
+    },
+  );
 });
