@@ -84,7 +84,8 @@ const READY_MS = 30_000;
 
 /**
  * Starts an orchestrator, engines, an SQLite store and local workers, and resolves when every shard has an owner.
- * Throws INVALID_ARGUMENT for a wrong option, DATA_IN_USE when another process holds the folder, ADDRESS_IN_USE when one listens on a wished or remembered port.
+ * Throws INVALID_ARGUMENT for a wrong option, DATA_IN_USE when another process holds the folder, ADDRESS_IN_USE when one
+ * listens on a wished or remembered port.
  */
 export async function createOrchestrator(options: EmbeddedOptions = {}): Promise<EmbeddedOrchestrator> {
   checkOptions(options);

@@ -3,7 +3,7 @@ import { HodeiError, type ErrorCode, ERROR_CODES } from "../workflow/errors.ts";
 
 /** The execution ended, but not well. `view` holds what there is to know: state, error, steps. */
 export class ExecutionFailed extends HodeiError {
-  readonly view: ExecutionView;
+  declare readonly view: ExecutionView;
 
   constructor(view: ExecutionView) {
     const { error } = view;
@@ -11,6 +11,7 @@ export class ExecutionFailed extends HodeiError {
     const where = error?.step === undefined ? "" : ` at step ${error.step}`;
     super(code, `${view.workflow}@${view.version} ${view.id} ${view.state}${where}: ${error?.message ?? view.state}`);
     this.name = "ExecutionFailed";
-    this.view = view;
+    // Not enumerable: an error that nobody caught would print every step after the message that says it all.
+    Object.defineProperty(this, "view", { value: view });
   }
 }
