@@ -129,6 +129,7 @@ class Cluster {
   /** Orchestrator and engines share the process: their calls need no sockets. */
   readonly #local = createLocalTransport({ clock: systemClock });
   readonly #servers: Server[] = [];
+  readonly #stopping = new AbortController();
   #http: HttpServer | undefined;
   #front: Orchestrator | undefined;
   #engines: Engine[] = [];
@@ -215,6 +216,7 @@ class Cluster {
   /** Engines first, newest first: their workers finish and hand in while everything still serves. */
   async stop(): Promise<void> {
     this.#ready = false;
+    this.#stopping.abort();
     const servers = this.#servers
       .splice(0)
       .map((server): Service => ({ start: async () => undefined, stop: () => server.stop() }));
@@ -240,6 +242,7 @@ class Cluster {
       handlersFile: handlersFile === undefined ? undefined : resolve(handlersFile),
       slots: WARM_SLOTS,
       logger,
+      signal: this.#stopping.signal,
     });
   }
 

@@ -1,10 +1,9 @@
 import { mkdirSync } from "node:fs";
-import { join } from "node:path";
 import { systemClock } from "../base/clock.ts";
 import type { Logger } from "../base/log.ts";
 import type { WorkerTemplate } from "../engine/fleet/options.ts";
 import { machineResources, offerOf } from "../worker/capabilities.ts";
-import { findTools } from "../worker/tools.ts";
+import { findTools, usualToolsFile } from "../worker/tools.ts";
 import { loadHandlers } from "./handlers.ts";
 
 /** A tool that does not say its version in so long is offered without one. */
@@ -23,10 +22,13 @@ export async function localTemplate(options: {
   handlersFile: string | undefined;
   slots: number;
   logger: Logger;
+  /** Ends the asking: a cluster that stops leaves no child behind. */
+  signal: AbortSignal;
 }): Promise<WorkerTemplate> {
   const { directory, namespace, env, logger, slots } = options;
   mkdirSync(directory, { recursive: true });
-  const toolsFile = join(directory, "tools.json");
+  // Not in the data folder: a cluster in memory would ask all of them, a second of CPU, at every start.
+  const toolsFile = usualToolsFile(env, directory);
   const [{ tools, probe }, machine, handlers] = await Promise.all([
     findTools({ env, cacheFile: toolsFile, logger }),
     machineResources(directory),
@@ -35,6 +37,7 @@ export async function localTemplate(options: {
   const own = { offer: { labels: [...options.labels], namespace }, handlers };
   const offer = offerOf(own, machine, tools);
   const late = new AbortController();
+  options.signal.addEventListener("abort", () => late.abort(), { once: true });
   const timer = systemClock.after(PROBE_MS, () => late.abort());
   void probe(late.signal)
     .then((known) => void (offer.labels = offerOf(own, machine, known).labels))

@@ -72,6 +72,12 @@ export async function findTools(options: {
   return { tools: known(), probe };
 }
 
+/** Where versions are remembered: once for a user, since the keys tell one machine's tools from another's. */
+export function usualToolsFile(env: Record<string, string>, otherwise: string): string {
+  const cache = env["XDG_CACHE_HOME"] ?? (env["HOME"] ? join(env["HOME"], ".cache") : otherwise);
+  return join(cache, "hodei", "tools.json");
+}
+
 /** Its labels: the name, and name@version when known. */
 export function toolLabels(tools: Tools): string[] {
   return Object.entries(tools).flatMap(([label, version]) =>

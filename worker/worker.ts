@@ -13,7 +13,7 @@ import type { Welcome } from "./connect.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { Jobs } from "./jobs.ts";
 import type { Worker, WorkerEnd, WorkerOptions } from "./options.ts";
-import { findTools } from "./tools.ts";
+import { findTools, usualToolsFile } from "./tools.ts";
 import { UsageMeter } from "./usage.ts";
 
 const LONE_MS = 60_000;
@@ -145,8 +145,7 @@ class WorkerProcess implements Worker {
   async #findTools(): ReturnType<typeof findTools> {
     const { directory, baseEnv, logger, detectTools, toolsFile } = this.#options;
     if (detectTools === false) return { tools: {}, probe: async () => ({}) };
-    const cache = baseEnv["XDG_CACHE_HOME"] ?? (baseEnv["HOME"] ? join(baseEnv["HOME"], ".cache") : directory);
-    return await findTools({ env: baseEnv, cacheFile: toolsFile ?? join(cache, "hodei", "tools.json"), logger });
+    return await findTools({ env: baseEnv, cacheFile: toolsFile ?? usualToolsFile(baseEnv, directory), logger });
   }
 
   /**

@@ -73,19 +73,22 @@ export async function startDev(
   };
 }
 
+type RunOptions = { env?: Record<string, string>; cwd?: string; input?: string };
+export type Ran = { code: number; stdout: string; stderr: string };
+
 /** Runs the command to its end; never throws for an exit code. */
-export async function hodei(
-  args: string[],
-  options: { address?: string; env?: Record<string, string>; cwd?: string; input?: string } = {},
-): Promise<{ code: number; stdout: string; stderr: string }> {
-  const child = spawn(process.execPath, [MAIN, ...args], {
+export function hodei(args: string[], options: RunOptions & { address?: string } = {}): Promise<Ran> {
+  const { address, env, ...rest } = options;
+  const called: Record<string, string> = address === undefined ? {} : { HODEI_ADDRESS: address };
+  return run(process.execPath, [MAIN, ...args], { ...rest, env: { ...called, ...env } });
+}
+
+/** Any program, in the environment of a user's shell. */
+export async function run(command: string, args: string[], options: RunOptions = {}): Promise<Ran> {
+  const child = spawn(command, args, {
     cwd: options.cwd ?? ROOT,
     stdio: ["pipe", "pipe", "pipe"],
-    env: {
-      ...cleanEnvironment(),
-      ...(options.address === undefined ? {} : { HODEI_ADDRESS: options.address }),
-      ...options.env,
-    },
+    env: { ...cleanEnvironment(), ...options.env },
   });
   children.add(child);
   child.stdin.end(options.input ?? "");
