@@ -113,14 +113,29 @@ export class Fleet implements Service {
     });
   }
 
-  /** A worker said hello with this request. */
+  /** A worker said hello with this request; when another engine made it, that one reads it in the request. */
   registered(request: string, worker: string): void {
-    const member = this.#context.members.get(request);
-    if (!member || member.state === "registered") return;
-    member.state = "registered";
-    this.#launch.succeeded();
-    this.#context.logger.info({ request, worker }, "worker registered");
-    void this.#launch.record(member);
+    const { members, logger } = this.#context;
+    const member = members.get(request);
+    if (member?.state === "registered") return;
+    if (member) {
+      member.state = "registered";
+      this.#launch.succeeded();
+    }
+    logger.info({ request, worker, own: member !== undefined }, "worker registered");
+    void this.#launch.record(member ?? { id: request, state: "registered" });
+  }
+
+  /** A worker dials any engine: that one of ours has registered elsewhere stands in its request alone. */
+  async #registeredElsewhere(): Promise<void> {
+    const { store, engine, members } = this.#context;
+    if (![...members.values()].some((member) => member.state === "launched")) return;
+    for (const request of await store.workerRequests.list({ engine, open: true })) {
+      const member = members.get(request.id);
+      if (member?.state !== "launched" || request.state !== "registered") continue;
+      member.state = "registered";
+      this.#launch.succeeded();
+    }
   }
 
   /** The engine counts a worker as gone. */
@@ -136,10 +151,9 @@ export class Fleet implements Service {
     if (!this.#running) return;
     this.#tick = this.#context.clock.after(TICK_MS, () => {
       const nowMs = this.#context.clock.monotonic();
-      this.#liveness.overdue(nowMs);
       this.#idleOnes(nowMs);
       // While something is short, look again by itself: the platform's pause or a worker's start has to pass.
-      if (this.#short > 0 || this.#warm().length < this.#context.options.warm) this.#look();
+      if (this.#short > 0 || this.#liveness.waits() || this.#warm().length < this.#context.options.warm) this.#look();
       this.#schedule();
     });
   }
@@ -156,6 +170,8 @@ export class Fleet implements Service {
     while (this.#again && this.#running) {
       this.#again = false;
       try {
+        await this.#registeredElsewhere();
+        this.#liveness.overdue(clock.monotonic());
         await this.#floor();
         await this.#demand();
         if (clock.monotonic() - this.#sweptAtMs >= SWEEP_MS) {

@@ -83,7 +83,10 @@ export class Launch {
   }
 
   /** Writes the member's state to its request. Best effort: the next start reconciles with the platform. */
-  async record(member: Member, more: { platformId?: string; reason?: string } = {}): Promise<void> {
+  async record(
+    member: Pick<Member, "id" | "state">,
+    more: { platformId?: string; reason?: string } = {},
+  ): Promise<void> {
     const { store, session, clock, random, logger } = this.#context;
     const now = session();
     if (!now) return;

@@ -27,6 +27,11 @@ export class PodLiveness {
     void this.#end(member, pod);
   }
 
+  /** Whether any worker was created that has not come yet. */
+  waits(): boolean {
+    return [...this.#context.members.values()].some((member) => member.state === "launched");
+  }
+
   /** Created, but it does not come: give it up, with what it wrote. */
   overdue(nowMs: number): void {
     const registerMs = this.#context.options.registerMs ?? FLEET_DEFAULTS.registerMs;

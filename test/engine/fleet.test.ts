@@ -108,6 +108,26 @@ async function event(node: Node, kind: string): Promise<Node["events"][number]> 
 }
 
 describe("the fleet", () => {
+  it("leaves a worker alone that registered with another engine", async () => {
+    const platform = new TestPlatform();
+    cluster = new Cluster();
+    const bounds = { template, maxEphemeral: 0, registerMs: 300 };
+    const other = await cluster.engine("e2", { platform, fleet: { ...bounds, warm: 0 } });
+    inhabit(platform, () => other);
+    const node = await cluster.engine("e1", { platform, fleet: { ...bounds, warm: 1 } });
+    await cluster.assign();
+    await event(node, "EphemeralWorkerCreated");
+    const states = async (): Promise<string[]> =>
+      (await cluster.store.workerRequests.list({ engine: "e1", open: true })).map((request) => request.state);
+    while (!(await states()).includes("registered")) await systemClock.sleep(5);
+    // The second one never comes. That it is given up shows that the time is over for the first, too.
+    platform.onCreate = () => {};
+    const [first = ""] = platform.pods.keys();
+    const silent = await cluster.engine("e3", { platform, fleet: { ...bounds, warm: 1 } });
+    await event(silent, "EphemeralWorkerFailed");
+    expect(platform.deleted).not.toContain(first);
+  });
+
   it("keeps the warm floor, and tells a worker how to connect", async () => {
     const platform = new TestPlatform();
     const workers = inhabit(platform, () => cluster.nodes[0] ?? node);
