@@ -8,6 +8,7 @@ import { createEventBus } from "./events.ts";
 import type { ExecutorHooks } from "./executor.ts";
 import { Executor } from "./executor.ts";
 import { Fleet } from "./fleet/fleet.ts";
+import { templateViews } from "./fleet/view.ts";
 import { Inbox } from "./inbox.ts";
 import { noMetrics } from "./metrics.ts";
 import type { EngineOptions } from "./options.ts";
@@ -107,7 +108,8 @@ class EngineProcess implements Engine {
       workers: this.#workers,
       events: this.#events,
     };
-    const engine = engineHandlers({ ...parts, view: () => this.view(), drain: () => this.drain() });
+    const templates = () => templateViews(name, options.platform && options.fleet);
+    const engine = engineHandlers({ ...parts, view: () => this.view(), drain: () => this.drain(), templates });
     this.services = { engine, worker: this.#workers.handlers };
   }
 

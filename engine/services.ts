@@ -1,5 +1,6 @@
 import type { EngineStartRequest } from "../transport/api/engine.ts";
 import type { EngineView } from "../transport/api/cluster.ts";
+import type { TemplateView } from "../transport/api/template.ts";
 import type { ResponseOf, ServiceHandlers } from "../transport/transport.ts";
 import type { Lock } from "../workflow/definition.ts";
 import { HodeiError } from "../workflow/errors.ts";
@@ -29,6 +30,7 @@ export type EngineServiceParts = {
   events: EventBus;
   view: () => EngineView;
   drain: () => Promise<void>;
+  templates: () => TemplateView[];
 };
 
 /** EngineApi: what the orchestrator asks of an engine. */
@@ -55,6 +57,7 @@ export function engineHandlers(parts: EngineServiceParts): ServiceHandlers<"engi
     },
     events: (_request, context) => events.subscribe(context.signal),
     assign: async ({ generation, shards }) => ({ owned: await ownership.assign(generation, shards) }),
+    templates: async () => ({ templates: parts.templates() }),
   };
 }
 

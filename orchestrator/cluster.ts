@@ -7,11 +7,9 @@ import { suggestion } from "../workflow/suggest.ts";
 import type { Assignment } from "./assignment.ts";
 import type { EventHub } from "./events.ts";
 import type { EngineLink, EngineLinks } from "./links.ts";
+import { DRAIN_DEADLINE_MS } from "./workers.ts";
 
 type Handlers = ServiceHandlers<"cluster">;
-
-/** Draining is only begun within the call; what follows shows in the states and events. */
-const DRAIN_DEADLINE_MS = 2_000;
 
 /** What the cluster is now, asked of the engines themselves; one that does not answer is shown as such. */
 export class Cluster implements Handlers {
@@ -39,12 +37,6 @@ export class Cluster implements Handlers {
     return { shards: records.map(({ shard, owner, epoch }) => ({ shard, owner: owner ?? "", epoch })) };
   };
 
-  readonly workers: Handlers["workers"] = async () => {
-    const { links } = this.#options;
-    const found = await Promise.all(links.all().map(async (link) => (await links.probe(link))?.workers ?? []));
-    return { workers: found.flat().toSorted((a, b) => (a.id < b.id ? -1 : 1)) };
-  };
-
   readonly drainEngine: Handlers["drainEngine"] = async ({ name }) => {
     const { links, assignment } = this.#options;
     const link = links.byName(name);
@@ -62,27 +54,6 @@ export class Cluster implements Handlers {
     // Its shards are wished elsewhere from the next look on.
     await links.probe(link);
     assignment.wake();
-    return {};
-  };
-
-  readonly drainWorker: Handlers["drainWorker"] = async ({ id }) => {
-    const { links } = this.#options;
-    const answers = await Promise.all(links.all().map(async (link) => ({ link, status: await links.probe(link) })));
-    const workers = answers.flatMap(({ status }) => status?.workers ?? []);
-    const home = answers.find(({ status }) => status?.workers.some((worker) => worker.id === id));
-    if (!home) {
-      const silentOnes = answers.filter(({ status }) => !status).map(({ link }) => link.name);
-      const unasked = silentOnes.length === 0 ? "" : `; ${silentOnes.join(", ")} did not answer and may have it`;
-      const near = suggestion(
-        id,
-        workers.map((worker) => worker.id),
-      );
-      throw new HodeiError("NOT_FOUND", `there is no worker "${id}"${near}${unasked}`, {
-        field: "id",
-        hint: "`hodei get workers` lists those that are connected.",
-      });
-    }
-    await home.link.channel.call("engine", "drainWorker", { id }, { deadlineMs: DRAIN_DEADLINE_MS });
     return {};
   };
 

@@ -18,6 +18,8 @@ import { Registry } from "./registry.ts";
 import type { LoadBalancer } from "./ring.ts";
 import { Router } from "./router.ts";
 import { Starter } from "./start.ts";
+import { Templates } from "./templates.ts";
+import { Workers } from "./workers.ts";
 
 export type OrchestratorOptions = {
   store: Store;
@@ -48,7 +50,7 @@ export type OrchestratorOptions = {
 
 export type Orchestrator = Service & {
   readonly name: string;
-  readonly services: Required<Pick<Services, "workflow" | "execution" | "job" | "cluster">>;
+  readonly services: Required<Pick<Services, "workflow" | "execution" | "job" | "cluster" | "fleet" | "template">>;
   /** Start and messages for children, the same code path as a client's; for engines in this process. */
   readonly gateway: ChildGateway;
   /** Resolves when every shard has an owner. Rejects with the signal's reason. */
@@ -100,6 +102,8 @@ export function createOrchestrator(options: OrchestratorOptions): Orchestrator {
       workflow: new Registry({ store, catalog, hub, clock, random }),
       execution: executions,
       job: new Jobs({ store, starter, executions, router, clock }),
+      fleet: new Workers({ links }),
+      template: new Templates({ links, logger }),
       cluster: new Cluster({ store, links, assignment, hub, clock, version, shards, storeName }),
     },
     gateway: starter.gateway,

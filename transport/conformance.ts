@@ -592,6 +592,7 @@ export function engine(handlers: Partial<EngineHandlers>): EngineHandlers {
     drainWorker: notExpected,
     events: notExpected,
     assign: notExpected,
+    templates: notExpected,
     ...handlers,
   };
 }

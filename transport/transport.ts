@@ -1,7 +1,9 @@
 import type { ClusterApi } from "./api/cluster.ts";
 import type { EngineApi } from "./api/engine.ts";
 import type { ExecutionApi } from "./api/execution.ts";
+import type { FleetApi } from "./api/fleet.ts";
 import type { JobApi } from "./api/job.ts";
+import type { TemplateApi } from "./api/template.ts";
 import type { WorkerApi } from "./api/worker.ts";
 import type { WorkflowApi } from "./api/workflow.ts";
 
@@ -100,6 +102,8 @@ export type Api = {
   execution: ExecutionApi;
   job: JobApi;
   cluster: ClusterApi;
+  fleet: FleetApi;
+  template: TemplateApi;
   engine: EngineApi;
   worker: WorkerApi;
 };

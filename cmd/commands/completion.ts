@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import { UsageError } from "../exit.ts";
 import { print } from "../output.ts";
 
-const NOUNS = ["executions", "workflows", "jobs", "engines", "shards", "workers"];
+const NOUNS = ["executions", "workflows", "jobs", "engines", "shards", "workers", "templates"];
 
 /** completion: a script for the shell to source; made from the commands themselves, so it cannot fall behind. */
 export function addCompletionCommand(program: Command): void {

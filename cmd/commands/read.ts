@@ -1,8 +1,9 @@
 import type { Command } from "commander";
 import type { HistoryEvent } from "../../workflow/event.ts";
-import { SEVERITIES } from "../../transport/api/cluster.ts";
+import { SEVERITIES, type WorkerView } from "../../transport/api/cluster.ts";
 import { DISPLAY_STATES, type DisplayState } from "../../workflow/execution.ts";
 import { parseDuration } from "../../workflow/duration.ts";
+import { formatBytes } from "../../workflow/quantity.ts";
 import { HodeiError } from "../../workflow/errors.ts";
 import { UsageError } from "../exit.ts";
 import { executionJson, executionText, paint } from "../execution-view.ts";
@@ -24,7 +25,7 @@ type GetFlags = {
 export function addReadCommands(program: Command): void {
   program
     .command("get")
-    .description("list executions, workflows, jobs, engines, shards or workers; with a name, just that one")
+    .description("list executions, workflows, jobs, engines, shards, workers or templates; with a name, just that one")
     .argument("<noun>")
     .argument("[name]")
     .option("--state <state...>", "executions in these states")
@@ -101,8 +102,13 @@ function get(session: Session, noun: string, name: string | undefined, flags: Ge
       return getShards(session, name);
     case "worker":
       return getWorkers(session, name);
+    case "template":
+      return getTemplates(session, name);
     default:
-      throw new UsageError(`there are no ${noun}: get executions, workflows, jobs, engines, shards or workers`, "noun");
+      throw new UsageError(
+        `there are no ${noun}: get executions, workflows, jobs, engines, shards, workers or templates`,
+        "noun",
+      );
   }
 }
 
@@ -214,10 +220,11 @@ async function getShards(session: Session, name: string | undefined): Promise<vo
 }
 
 async function getWorkers(session: Session, name: string | undefined): Promise<void> {
-  const { workers } = await session.client.call("cluster", "workers", {});
+  const rows =
+    name === undefined ? await allWorkers(session) : [await session.client.call("fleet", "get", { id: name })];
   printRows(
     session.format,
-    named(workers, name, (worker) => worker.id),
+    rows,
     [
       { title: "id", cell: (row) => row.id },
       { title: "engine", cell: (row) => row.engine },
@@ -230,6 +237,42 @@ async function getWorkers(session: Session, name: string | undefined): Promise<v
     ],
     (row) => row.id,
   );
+}
+
+/** Page by page. Engines that do not answer are told: their workers are missing, not gone. */
+async function allWorkers({ client }: Session): Promise<WorkerView[]> {
+  const rows: WorkerView[] = [];
+  for (let page: string | undefined; ;) {
+    const answer = await client.call("fleet", "list", { limit: 0, ...(page === undefined ? {} : { page }) });
+    rows.push(...answer.workers);
+    page = answer.nextPage;
+    if (page !== undefined) continue;
+    if (answer.unanswered.length > 0) say(`no answer from ${answer.unanswered.join(", ")}: its workers are not listed`);
+    return rows;
+  }
+}
+
+async function getTemplates({ client, format }: Session, name: string | undefined): Promise<void> {
+  const { templates, unanswered } =
+    name === undefined
+      ? await client.call("template", "list", {})
+      : { templates: [await client.call("template", "get", { id: name })], unanswered: [] };
+  printRows(
+    format,
+    templates,
+    [
+      { title: "id", cell: (row) => row.id },
+      { title: "origin", cell: (row) => row.origin },
+      { title: "jobs", cell: (row) => String(row.maxConcurrentJobs) },
+      { title: "cpu", cell: (row) => `${row.offer.total.cpuMillis}m` },
+      { title: "memory", cell: (row) => formatBytes(row.offer.total.memoryBytes) },
+      { title: "engines", cell: (row) => row.engines.join(",") },
+      { title: "labels", cell: (row) => row.offer.labels.join(","), wide: true },
+      { title: "handlers", cell: (row) => row.offer.handlers.join(","), wide: true },
+    ],
+    (row) => row.id,
+  );
+  if (unanswered.length > 0) say(`no answer from ${unanswered.join(", ")}: templates of its own are not listed`);
 }
 
 function named<Row>(rows: readonly Row[], name: string | undefined, key: (row: Row) => string): readonly Row[] {
@@ -261,8 +304,8 @@ async function describe(session: Session, noun: string, name: string): Promise<v
       () => `${found.name}@${found.version}`,
     );
   }
-  if (/^(engines?|shards?|workers?|jobs?)$/.test(noun)) return get(session, noun, name, { limit: "100" });
-  throw new UsageError(`describe an execution, workflow, engine, worker, shard or job, not ${noun}`, "noun");
+  if (/^(engines?|shards?|workers?|templates?|jobs?)$/.test(noun)) return get(session, noun, name, { limit: "100" });
+  throw new UsageError(`describe an execution, workflow, engine, worker, template, shard or job, not ${noun}`, "noun");
 }
 
 function workflowText(found: Awaited<ReturnType<Session["client"]["workflow"]>>): string {

@@ -118,6 +118,7 @@ export function viewOf(record: WorkerRecord, engine: string): WorkerView {
     handlers: record.hello.offer.handlers,
     ephemeral: record.hello.offer.ephemeral,
     slots: record.hello.slots,
+    namespace: record.hello.offer.namespace,
     jobs,
     cpuPercent: record.cpuPercent,
     memoryBytes: record.memoryBytes,

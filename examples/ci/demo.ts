@@ -80,7 +80,7 @@ async function runBoth(client: HodeiClient, pids: Set<number>): Promise<Executio
 /** Remembers every worker process seen, to prove at the end that none is left. */
 function watchWorkers(client: HodeiClient, pids: Set<number>): { stop(): void } {
   const look = async (): Promise<void> => {
-    const { workers } = await client.call("cluster", "workers", {});
+    const { workers } = await client.call("fleet", "list", { limit: 0 });
     for (const worker of workers) pids.add(worker.pid);
   };
   const timer = setInterval(() => void look().catch(() => undefined), 1000);
@@ -90,7 +90,7 @@ function watchWorkers(client: HodeiClient, pids: Set<number>): { stop(): void } 
 /** Ephemeral workers go by themselves once their workspace is released. */
 async function drained(client: HodeiClient): Promise<void> {
   for (let attempt = 0; attempt < 100; attempt += 1) {
-    const { workers } = await client.call("cluster", "workers", {});
+    const { workers } = await client.call("fleet", "list", { limit: 0 });
     if (workers.length === 0) return;
     await new Promise((resolve) => setTimeout(resolve, 100));
   }

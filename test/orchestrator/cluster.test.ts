@@ -1,27 +1,9 @@
 import { afterEach, expect, it } from "vitest";
-import type { ClusterEvent, WorkerView } from "../../transport/api/cluster.ts";
+import type { ClusterEvent } from "../../transport/api/cluster.ts";
 import { eventually, type Fleet, SHARDS, startFleet } from "./fleet.ts";
 
 let fleet: Fleet;
 afterEach(() => fleet.stop());
-
-const worker = (id: string): WorkerView => ({
-  id,
-  name: id,
-  engine: "engine-1",
-  pid: 1,
-  host: "here",
-  state: "available",
-  labels: [],
-  handlers: [],
-  ephemeral: false,
-  slots: 1,
-  jobs: [],
-  cpuPercent: 0,
-  memoryBytes: 0,
-  connectedAtMs: 0,
-  lastHeartbeatAtMs: 0,
-});
 
 it("shows an engine that does not answer as unreachable, with what its session tells", async () => {
   fleet = await startFleet(2);
@@ -38,22 +20,6 @@ it("shows every shard with its owner and epoch", async () => {
   const { shards } = await fleet.client().call("cluster", "shards", {});
   expect(shards).toHaveLength(SHARDS);
   expect(shards.every(({ owner, epoch }) => owner.startsWith("engine-") && epoch === 1)).toBe(true);
-});
-
-it("lists the workers of all engines and drains one where it is", async () => {
-  fleet = await startFleet(2);
-  const [one, two] = fleet.engines;
-  one?.workers.push(worker("w2"));
-  two?.workers.push(worker("w1"));
-  const client = fleet.client();
-  const { workers } = await client.call("cluster", "workers", {});
-  expect(workers.map(({ id }) => id)).toEqual(["w1", "w2"]);
-  await client.call("cluster", "drainWorker", { id: "w1" });
-  expect([one?.drained, two?.drained]).toEqual([[], ["w1"]]);
-  await expect(client.call("cluster", "drainWorker", { id: "w11" })).rejects.toMatchObject({
-    code: "NOT_FOUND",
-    message: expect.stringContaining('did you mean "w1"'),
-  });
 });
 
 it("merges what the engines report with what happens to them", async () => {

@@ -3,6 +3,7 @@ import type { Random } from "../../base/random.ts";
 import type { Assignment, ExecutionHead, Fence, Store } from "../../store/store.ts";
 import type { ClusterEvent, EngineView, WorkerView } from "../../transport/api/cluster.ts";
 import type { EngineStartRequest } from "../../transport/api/engine.ts";
+import type { TemplateView } from "../../transport/api/template.ts";
 import type { EngineAddress } from "../../transport/discovery/discovery.ts";
 import type { Server, ServiceHandlers, Transport } from "../../transport/transport.ts";
 import type { Lock } from "../../workflow/definition.ts";
@@ -27,6 +28,7 @@ export type SmallEngine = EngineAddress & {
   /** Every assign it was told, newest last. */
   generations: number[];
   workers: WorkerView[];
+  templates: TemplateView[];
   /** Workers it was told to drain. */
   drained: string[];
   /** Jobs that a start enqueues. */
@@ -145,6 +147,7 @@ export async function startEngine(parts: Parts, name: string): Promise<SmallEngi
       if ("acquired" in answer) for (const fence of answer.acquired) fences.set(fence.shard, fence);
       return { owned: [...fences.keys()] };
     },
+    templates: async () => ({ templates: engine.templates }),
   };
 
   const server: Server = await transport.serve({ address: "127.0.0.1:0", services: { engine: handlers } });
@@ -163,6 +166,7 @@ export async function startEngine(parts: Parts, name: string): Promise<SmallEngi
     owned: () => [...fences.keys()],
     generations: [],
     workers: [],
+    templates: [],
     drained: [],
     jobs: () => [],
     refuse: undefined,

@@ -1,13 +1,11 @@
 import type { ServerStream, Unary } from "../transport.ts";
 
-/** What the cluster is and does now. */
+/** What the cluster is and does now; its workers are in fleet.ts. */
 export type ClusterApi = {
   engines: Unary<Record<string, never>, { engines: EngineView[] }>;
   shards: Unary<Record<string, never>, { shards: ShardView[] }>;
-  workers: Unary<Record<string, never>, { workers: WorkerView[] }>;
   /** Stops new claims there, moves its shards and workers to others. */
   drainEngine: Unary<{ name: string }, Record<string, never>>;
-  drainWorker: Unary<{ id: string }, Record<string, never>>;
   /** Live from now on; a slow reader is told how many it missed. */
   watchEvents: ServerStream<{ minSeverity: Severity; kinds: string[] }, ClusterEvent>;
   info: Unary<Record<string, never>, { version: string; shards: number; store: string; startedAtMs: number }>;
@@ -53,7 +51,9 @@ export type WorkerView = {
   handlers: string[];
   ephemeral: boolean;
   slots: number;
-  /** Job ids. */
+  /** Whose jobs it takes; "*": of every namespace. */
+  namespace: string;
+  /** Job ids; by the fleet service those of the caller's namespace alone. */
   jobs: string[];
   cpuPercent: number;
   memoryBytes: number;

@@ -1,6 +1,7 @@
 import type { ExecutionError, ParentRef } from "../../workflow/execution.ts";
 import type { ServerStream, Unary } from "../transport.ts";
 import type { ClusterEvent, EngineView, WorkerView } from "./cluster.ts";
+import type { TemplateView } from "./template.ts";
 
 /** Orchestrator → engine. NOT_OWNER (facts.owner when known) when the shard is another's. */
 export type EngineApi = {
@@ -14,6 +15,8 @@ export type EngineApi = {
   events: ServerStream<Record<string, never>, ClusterEvent>;
   /** Which shards this engine should own from now on; `generation` only rises. */
   assign: Unary<{ generation: number; shards: number[] }, { owned: number[] }>;
+  /** What it makes workers from; none when it makes none. */
+  templates: Unary<Record<string, never>, { templates: TemplateView[] }>;
 };
 
 export type EngineStartRequest = {

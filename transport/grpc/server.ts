@@ -14,6 +14,7 @@ import { createServer, serverCredentials } from "./credentials.ts";
 import { toStatus } from "./errors.ts";
 import { Introspection } from "./introspection.ts";
 import { encodeMessage, Inlet, Outlet, unreadable } from "./stream.ts";
+import { addUnimplemented } from "./unimplemented.ts";
 
 type Environment = { clock: Clock; logger: Logger; authenticate: Authenticate | undefined };
 type ServeOptions = Environment & { address: string; services: Services; tls: Tls | undefined };
@@ -35,6 +36,7 @@ export async function serveGrpc(options: ServeOptions): Promise<Server> {
     names.push(codec.name);
     addService(server, service, codec.methods, handlers, options);
   }
+  addUnimplemented(server);
   const introspection = new Introspection(names);
   introspection.addTo(server);
   const bound = await bind(server, options.address, options.tls);

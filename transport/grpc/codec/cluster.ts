@@ -1,27 +1,13 @@
 import * as wire from "../../../proto/gen/hodei/v1/cluster_service.ts";
-import type { ClusterEvent, EngineView, Severity, WorkerView } from "../../api/cluster.ts";
+import type { ClusterEvent, EngineView, Severity } from "../../api/cluster.ts";
 import type { ServiceCodec } from "./codec.ts";
 import { codec, empty, required, sameShape, stream, unary } from "./codec.ts";
-import {
-  engineFromWire,
-  engineToWire,
-  eventFromWire,
-  eventToWire,
-  severity,
-  workerFromWire,
-  workerToWire,
-} from "./views.ts";
+import { engineFromWire, engineToWire, eventFromWire, eventToWire, severity } from "./views.ts";
 
 const engines = codec<{ engines: EngineView[] }, wire.ListEnginesResponse>(
   wire.ListEnginesResponse,
   (value) => ({ engines: value.engines.map(engineToWire) }),
   (message) => ({ engines: message.engines.map(engineFromWire) }),
-);
-
-const workers = codec<{ workers: WorkerView[] }, wire.ListWorkersResponse>(
-  wire.ListWorkersResponse,
-  (value) => ({ workers: value.workers.map(workerToWire) }),
-  (message) => ({ workers: message.workers.map(workerFromWire) }),
 );
 
 /** A client that names no severity sees all. */
@@ -44,9 +30,7 @@ export const clusterCodec: ServiceCodec<"cluster"> = {
   methods: {
     engines: unary(service.listEngines, empty(wire.ListEnginesRequest), engines),
     shards: unary(service.listShards, empty(wire.ListShardsRequest), sameShape(wire.ListShardsResponse)),
-    workers: unary(service.listWorkers, empty(wire.ListWorkersRequest), workers),
     drainEngine: unary(service.drainEngine, sameShape(wire.DrainEngineRequest), empty(wire.DrainEngineResponse)),
-    drainWorker: unary(service.drainWorker, sameShape(wire.DrainWorkerRequest), empty(wire.DrainWorkerResponse)),
     watchEvents: stream(service.watchEvents, watch, event),
     info: unary(service.getClusterInfo, empty(wire.GetClusterInfoRequest), sameShape(wire.GetClusterInfoResponse)),
   },

@@ -218,11 +218,22 @@ const workerView = fc.record({
   handlers: texts,
   ephemeral: flag,
   slots: int,
+  namespace: text,
   jobs: texts,
   cpuPercent: number,
   memoryBytes: long,
   connectedAtMs: long,
   lastHeartbeatAtMs: long,
+});
+const template = fc.record({
+  id: text,
+  origin: fc.constant("local" as const),
+  image: maybe(text.filter((of) => of !== "")),
+  environment: labels,
+  maxConcurrentJobs: int,
+  timeouts: fc.record({ registerMs: long, idleMs: long, stopMs: long }),
+  offer,
+  engines: texts,
 });
 const event = fc.record({
   atMs: long,
@@ -375,9 +386,7 @@ const MESSAGES: Messages = {
       request: nothing,
       response: fc.record({ shards: list(fc.record({ shard: int, owner: text, epoch: long })) }),
     },
-    workers: { request: nothing, response: fc.record({ workers: list(workerView) }) },
     drainEngine: { request: fc.record({ name: text }), response: nothing },
-    drainWorker: { request: byId, response: nothing },
     watchEvents: {
       request: fc.record({ minSeverity: fc.constantFrom(...SEVERITIES), kinds: texts }),
       response: event,
@@ -386,6 +395,18 @@ const MESSAGES: Messages = {
       request: nothing,
       response: fc.record({ version: text, shards: int, store: text, startedAtMs: long }),
     },
+  },
+  fleet: {
+    list: {
+      request: fc.record({ limit: int, page: maybe(text) }),
+      response: fc.record({ workers: list(workerView), nextPage: maybe(text), unanswered: texts }),
+    },
+    get: { request: byId, response: workerView },
+    drain: { request: byId, response: nothing },
+  },
+  template: {
+    list: { request: nothing, response: fc.record({ templates: list(template), unanswered: texts }) },
+    get: { request: byId, response: template },
   },
   engine: {
     start: {
@@ -419,6 +440,7 @@ const MESSAGES: Messages = {
       request: fc.record({ generation: long, shards: list(int) }),
       response: fc.record({ owned: list(int) }),
     },
+    templates: { request: nothing, response: fc.record({ templates: list(template) }) },
   },
   worker: {
     connect: {

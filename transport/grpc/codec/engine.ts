@@ -1,8 +1,10 @@
 import * as wire from "../../../proto/gen/hodei/v1/engine_service.ts";
 import type { ClusterEvent, EngineView, WorkerView } from "../../api/cluster.ts";
 import type { EngineStartRequest } from "../../api/engine.ts";
+import type { TemplateView } from "../../api/template.ts";
 import type { ServiceCodec } from "./codec.ts";
 import { codec, empty, optional, required, sameShape, stream, unary } from "./codec.ts";
+import { templateFromWire, templateToWire } from "./template.ts";
 import { engineFromWire, engineToWire, eventFromWire, eventToWire, workerFromWire, workerToWire } from "./views.ts";
 import { priority } from "./work.ts";
 
@@ -27,6 +29,12 @@ const event = codec<ClusterEvent, wire.WatchEngineEventsResponse>(
   (message) => eventFromWire(required(message.event, "event")),
 );
 
+const templates = codec<{ templates: TemplateView[] }, wire.ListOwnTemplatesResponse>(
+  wire.ListOwnTemplatesResponse,
+  (value) => ({ templates: value.templates.map(templateToWire) }),
+  (message) => ({ templates: message.templates.map(templateFromWire) }),
+);
+
 const service = wire.EngineServiceService;
 
 export const engineCodec: ServiceCodec<"engine"> = {
@@ -47,5 +55,6 @@ export const engineCodec: ServiceCodec<"engine"> = {
     ),
     events: stream(service.watchEngineEvents, empty(wire.WatchEngineEventsRequest), event),
     assign: unary(service.assignShards, sameShape(wire.AssignShardsRequest), sameShape(wire.AssignShardsResponse)),
+    templates: unary(service.listOwnTemplates, empty(wire.ListOwnTemplatesRequest), templates),
   },
 };

@@ -3,7 +3,7 @@ import type { Api } from "../../transport.ts";
 import type { ServiceCodec } from "./codec.ts";
 
 /**
- * Codecs by service, loaded when a service is first used: all six with their generated code take 105 ms to import from
+ * Codecs by service, loaded when a service is first used: all eight with their generated code take 105 ms to import from
  * source, and a command-line call needs one.
  */
 const LOADERS: { [S in keyof Api]: () => Promise<ServiceCodec<S>> } = {
@@ -11,9 +11,13 @@ const LOADERS: { [S in keyof Api]: () => Promise<ServiceCodec<S>> } = {
   execution: async () => (await import("./execution.ts")).executionCodec,
   job: async () => (await import("./job.ts")).jobCodec,
   cluster: async () => (await import("./cluster.ts")).clusterCodec,
+  fleet: async () => (await import("./fleet.ts")).fleetCodec,
+  template: async () => (await import("./template.ts")).templateCodec,
   engine: async () => (await import("./engine.ts")).engineCodec,
   worker: async () => (await import("./worker.ts")).workerCodec,
 };
+
+export const SERVICES = Object.keys(LOADERS) as (keyof Api)[];
 
 /** As the calling code sees them: their types were tied to the service and method by the port. */
 export type AnyCodec = { encode(value: unknown): Buffer; decode(bytes: Buffer): unknown };

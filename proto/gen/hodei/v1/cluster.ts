@@ -105,12 +105,14 @@ export interface Worker {
   /** Runs one job and is gone. */
   ephemeral: boolean;
   slots: number;
-  /** Ids of the jobs it has. */
+  /** Ids of the jobs it has, as far as they are of the caller's namespace. */
   jobs: string[];
   cpuPercent: number;
   memoryBytes: number;
   connectedAtMs: number;
   lastHeartbeatAtMs: number;
+  /** Whose jobs it takes; "*": of every namespace. */
+  namespace: string;
 }
 
 /** Something that happened in the cluster. */
@@ -318,6 +320,7 @@ function createBaseWorker(): Worker {
     memoryBytes: 0,
     connectedAtMs: 0,
     lastHeartbeatAtMs: 0,
+    namespace: "",
   };
 }
 
@@ -367,6 +370,9 @@ export const Worker: MessageFns<Worker> = {
     }
     if (message.lastHeartbeatAtMs !== 0) {
       writer.uint32(120).int64(message.lastHeartbeatAtMs);
+    }
+    if (message.namespace !== "") {
+      writer.uint32(130).string(message.namespace);
     }
     return writer;
   },
@@ -502,6 +508,14 @@ export const Worker: MessageFns<Worker> = {
             }
 
             message.lastHeartbeatAtMs = longToNumber(reader.int64());
+            continue;
+          }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.namespace = reader.string();
             continue;
           }
         }

@@ -4,7 +4,7 @@
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import type { handleServerStreamingCall, handleUnaryCall, UntypedServiceImplementation } from "@grpc/grpc-js";
-import { Engine, Event, Severity, Worker } from "./cluster.ts";
+import { Engine, Event, Severity } from "./cluster.ts";
 
 /** Nothing to ask for. */
 export interface ListEnginesRequest {
@@ -33,15 +33,6 @@ export interface ShardOwner {
   epoch: number;
 }
 
-/** Nothing to ask for. */
-export interface ListWorkersRequest {
-}
-
-/** The workers. */
-export interface ListWorkersResponse {
-  workers: Worker[];
-}
-
 /** Which engine to drain. */
 export interface DrainEngineRequest {
   name: string;
@@ -49,15 +40,6 @@ export interface DrainEngineRequest {
 
 /** The drain has begun. */
 export interface DrainEngineResponse {
-}
-
-/** Which worker to drain. */
-export interface DrainWorkerRequest {
-  id: string;
-}
-
-/** The drain has begun. */
-export interface DrainWorkerResponse {
 }
 
 /** Which events to see. */
@@ -318,87 +300,6 @@ export const ShardOwner: MessageFns<ShardOwner> = {
   },
 };
 
-function createBaseListWorkersRequest(): ListWorkersRequest {
-  return {};
-}
-
-export const ListWorkersRequest: MessageFns<ListWorkersRequest> = {
-  encode(_: ListWorkersRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    return writer;
-  },
-
-  decode(input: BinaryReader | Uint8Array, length?: number): ListWorkersRequest {
-    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
-    if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error("protobuf decode recursion limit exceeded");
-    }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
-    try {
-      const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseListWorkersRequest();
-      while (reader.pos < end) {
-        const tag = reader.uint32();
-        switch (tag >>> 3) {
-        }
-        if ((tag & 7) === 4 || tag === 0) {
-          break;
-        }
-        reader.skip(tag & 7);
-      }
-      return message;
-    } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
-    }
-  },
-};
-
-function createBaseListWorkersResponse(): ListWorkersResponse {
-  return { workers: [] };
-}
-
-export const ListWorkersResponse: MessageFns<ListWorkersResponse> = {
-  encode(message: ListWorkersResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    for (const v of message.workers) {
-      Worker.encode(v!, writer.uint32(10).fork()).join();
-    }
-    return writer;
-  },
-
-  decode(input: BinaryReader | Uint8Array, length?: number): ListWorkersResponse {
-    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
-    if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error("protobuf decode recursion limit exceeded");
-    }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
-    try {
-      const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseListWorkersResponse();
-      while (reader.pos < end) {
-        const tag = reader.uint32();
-        switch (tag >>> 3) {
-          case 1: {
-            if (tag !== 10) {
-              break;
-            }
-
-            message.workers.push(Worker.decode(reader, reader.uint32()));
-            continue;
-          }
-        }
-        if ((tag & 7) === 4 || tag === 0) {
-          break;
-        }
-        reader.skip(tag & 7);
-      }
-      return message;
-    } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
-    }
-  },
-};
-
 function createBaseDrainEngineRequest(): DrainEngineRequest {
   return { name: "" };
 }
@@ -464,87 +365,6 @@ export const DrainEngineResponse: MessageFns<DrainEngineResponse> = {
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
       const message = createBaseDrainEngineResponse();
-      while (reader.pos < end) {
-        const tag = reader.uint32();
-        switch (tag >>> 3) {
-        }
-        if ((tag & 7) === 4 || tag === 0) {
-          break;
-        }
-        reader.skip(tag & 7);
-      }
-      return message;
-    } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
-    }
-  },
-};
-
-function createBaseDrainWorkerRequest(): DrainWorkerRequest {
-  return { id: "" };
-}
-
-export const DrainWorkerRequest: MessageFns<DrainWorkerRequest> = {
-  encode(message: DrainWorkerRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.id !== "") {
-      writer.uint32(10).string(message.id);
-    }
-    return writer;
-  },
-
-  decode(input: BinaryReader | Uint8Array, length?: number): DrainWorkerRequest {
-    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
-    if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error("protobuf decode recursion limit exceeded");
-    }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
-    try {
-      const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseDrainWorkerRequest();
-      while (reader.pos < end) {
-        const tag = reader.uint32();
-        switch (tag >>> 3) {
-          case 1: {
-            if (tag !== 10) {
-              break;
-            }
-
-            message.id = reader.string();
-            continue;
-          }
-        }
-        if ((tag & 7) === 4 || tag === 0) {
-          break;
-        }
-        reader.skip(tag & 7);
-      }
-      return message;
-    } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
-    }
-  },
-};
-
-function createBaseDrainWorkerResponse(): DrainWorkerResponse {
-  return {};
-}
-
-export const DrainWorkerResponse: MessageFns<DrainWorkerResponse> = {
-  encode(_: DrainWorkerResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    return writer;
-  },
-
-  decode(input: BinaryReader | Uint8Array, length?: number): DrainWorkerResponse {
-    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
-    if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error("protobuf decode recursion limit exceeded");
-    }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
-    try {
-      const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseDrainWorkerResponse();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
@@ -778,7 +598,7 @@ export const GetClusterInfoResponse: MessageFns<GetClusterInfoResponse> = {
   },
 };
 
-/** What the cluster is and does now. */
+/** What the cluster is and does now. Its workers: WorkerFleetService. */
 export type ClusterServiceService = typeof ClusterServiceService;
 export const ClusterServiceService = {
   /** Every engine with its capacity and load. */
@@ -801,16 +621,6 @@ export const ClusterServiceService = {
     responseSerialize: (value: ListShardsResponse): Buffer => Buffer.from(ListShardsResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ListShardsResponse => ListShardsResponse.decode(value),
   },
-  /** Every worker, on whichever engine. */
-  listWorkers: {
-    path: "/hodei.v1.ClusterService/ListWorkers" as const,
-    requestStream: false as const,
-    responseStream: false as const,
-    requestSerialize: (value: ListWorkersRequest): Buffer => Buffer.from(ListWorkersRequest.encode(value).finish()),
-    requestDeserialize: (value: Buffer): ListWorkersRequest => ListWorkersRequest.decode(value),
-    responseSerialize: (value: ListWorkersResponse): Buffer => Buffer.from(ListWorkersResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): ListWorkersResponse => ListWorkersResponse.decode(value),
-  },
   /** Stops new claims on an engine and moves its shards and workers to others. */
   drainEngine: {
     path: "/hodei.v1.ClusterService/DrainEngine" as const,
@@ -820,16 +630,6 @@ export const ClusterServiceService = {
     requestDeserialize: (value: Buffer): DrainEngineRequest => DrainEngineRequest.decode(value),
     responseSerialize: (value: DrainEngineResponse): Buffer => Buffer.from(DrainEngineResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): DrainEngineResponse => DrainEngineResponse.decode(value),
-  },
-  /** Gives a worker no new job; it goes when its running ones have ended. */
-  drainWorker: {
-    path: "/hodei.v1.ClusterService/DrainWorker" as const,
-    requestStream: false as const,
-    responseStream: false as const,
-    requestSerialize: (value: DrainWorkerRequest): Buffer => Buffer.from(DrainWorkerRequest.encode(value).finish()),
-    requestDeserialize: (value: Buffer): DrainWorkerRequest => DrainWorkerRequest.decode(value),
-    responseSerialize: (value: DrainWorkerResponse): Buffer => Buffer.from(DrainWorkerResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): DrainWorkerResponse => DrainWorkerResponse.decode(value),
   },
   /** Events from now on; a slow reader is told how many it missed. */
   watchEvents: {
@@ -860,12 +660,8 @@ export interface ClusterServiceServer extends UntypedServiceImplementation {
   listEngines: handleUnaryCall<ListEnginesRequest, ListEnginesResponse>;
   /** Every shard with its owner. */
   listShards: handleUnaryCall<ListShardsRequest, ListShardsResponse>;
-  /** Every worker, on whichever engine. */
-  listWorkers: handleUnaryCall<ListWorkersRequest, ListWorkersResponse>;
   /** Stops new claims on an engine and moves its shards and workers to others. */
   drainEngine: handleUnaryCall<DrainEngineRequest, DrainEngineResponse>;
-  /** Gives a worker no new job; it goes when its running ones have ended. */
-  drainWorker: handleUnaryCall<DrainWorkerRequest, DrainWorkerResponse>;
   /** Events from now on; a slow reader is told how many it missed. */
   watchEvents: handleServerStreamingCall<WatchEventsRequest, WatchEventsResponse>;
   /** Version, shard count and store. */

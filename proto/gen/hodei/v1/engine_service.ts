@@ -7,6 +7,7 @@ import type { handleServerStreamingCall, handleUnaryCall, UntypedServiceImplemen
 import { Engine, Event, Worker } from "./cluster.ts";
 import { ParentRef } from "./execution.ts";
 import { Priority } from "./job.ts";
+import { WorkerTemplate } from "./worker_template.ts";
 
 /** An execution with everything it can reach. */
 export interface StartOwnedRequest {
@@ -109,6 +110,15 @@ export interface AssignShardsRequest {
 /** The shards that it owns now. */
 export interface AssignShardsResponse {
   owned: number[];
+}
+
+/** Nothing to ask for. */
+export interface ListOwnTemplatesRequest {
+}
+
+/** Empty: it makes no workers. */
+export interface ListOwnTemplatesResponse {
+  templates: WorkerTemplate[];
 }
 
 function createBaseStartOwnedRequest(): StartOwnedRequest {
@@ -1083,6 +1093,87 @@ export const AssignShardsResponse: MessageFns<AssignShardsResponse> = {
   },
 };
 
+function createBaseListOwnTemplatesRequest(): ListOwnTemplatesRequest {
+  return {};
+}
+
+export const ListOwnTemplatesRequest: MessageFns<ListOwnTemplatesRequest> = {
+  encode(_: ListOwnTemplatesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListOwnTemplatesRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListOwnTemplatesRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseListOwnTemplatesResponse(): ListOwnTemplatesResponse {
+  return { templates: [] };
+}
+
+export const ListOwnTemplatesResponse: MessageFns<ListOwnTemplatesResponse> = {
+  encode(message: ListOwnTemplatesResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.templates) {
+      WorkerTemplate.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListOwnTemplatesResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListOwnTemplatesResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.templates.push(WorkerTemplate.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
 /** Orchestrator → engine; not for clients. NOT_OWNER (fact `owner`, when known) where the shard is another engine's. */
 export type EngineServiceService = typeof EngineServiceService;
 export const EngineServiceService = {
@@ -1165,6 +1256,18 @@ export const EngineServiceService = {
       Buffer.from(AssignShardsResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): AssignShardsResponse => AssignShardsResponse.decode(value),
   },
+  /** What it makes workers from. */
+  listOwnTemplates: {
+    path: "/hodei.v1.EngineService/ListOwnTemplates" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListOwnTemplatesRequest): Buffer =>
+      Buffer.from(ListOwnTemplatesRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListOwnTemplatesRequest => ListOwnTemplatesRequest.decode(value),
+    responseSerialize: (value: ListOwnTemplatesResponse): Buffer =>
+      Buffer.from(ListOwnTemplatesResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListOwnTemplatesResponse => ListOwnTemplatesResponse.decode(value),
+  },
 } as const;
 
 export interface EngineServiceServer extends UntypedServiceImplementation {
@@ -1182,6 +1285,8 @@ export interface EngineServiceServer extends UntypedServiceImplementation {
   watchEngineEvents: handleServerStreamingCall<WatchEngineEventsRequest, WatchEngineEventsResponse>;
   /** Which shards it should own from now on. */
   assignShards: handleUnaryCall<AssignShardsRequest, AssignShardsResponse>;
+  /** What it makes workers from. */
+  listOwnTemplates: handleUnaryCall<ListOwnTemplatesRequest, ListOwnTemplatesResponse>;
 }
 
 function longToNumber(int64: { toString(): string }): number {
