@@ -36,6 +36,7 @@ export function queueJob(
     requirement: node.requirement(execution),
     priority: execution.priority,
     work,
+    runNumber: execution.runNumber,
     startMs: step.timeout.startMs,
     runMs: step.timeout.runMs,
     graceMs: GRACE_MS,
