@@ -213,7 +213,7 @@ class Cluster {
     };
   }
 
-  /** Engines first, newest first: their workers finish and hand in while everything still serves. */
+  /** Workers first, they finish and hand in while everything still serves; then the engines, then what they need. */
   async stop(): Promise<void> {
     this.#ready = false;
     this.#stopping.abort();
@@ -221,7 +221,16 @@ class Cluster {
       .splice(0)
       .map((server): Service => ({ start: async () => undefined, stop: () => server.stop() }));
     const http = this.#http;
-    await stopAll([...servers, { start: async () => undefined, stop: async () => http?.stop() }, ...this.#services()]);
+    const start = async (): Promise<void> => undefined;
+    const workers = async (): Promise<void> => {
+      await Promise.all(this.#engines.map((engine) => engine.endWorkers()));
+    };
+    await stopAll([
+      ...servers,
+      { start, stop: async () => http?.stop() },
+      ...this.#services(),
+      { start, stop: workers },
+    ]);
   }
 
   #services(): Service[] {

@@ -35,6 +35,12 @@ export type Engine = Service & {
   onEvent(listener: (event: ClusterEvent) => void): () => void;
   /** Gives its work away: no new claims, workers sent elsewhere, shards released. Serves NOT_OWNER until `stop`. */
   drain(): Promise<void>;
+  /**
+   * Gives no more jobs and ends the workers made here, once what they run is over (at most the fleet's grace), while the
+   * engine serves on. Engines that stop together do this all before any of them stops: a worker may be connected to
+   * another engine than the one that made it, and needs that one to hand in its last result.
+   */
+  endWorkers(): Promise<void>;
 };
 
 /** Workers get so long to leave at a drain before their streams are cut. */
@@ -146,6 +152,12 @@ class EngineProcess implements Engine {
   drain(): Promise<void> {
     this.#drained ??= this.#drain();
     return this.#drained;
+  }
+
+  async endWorkers(): Promise<void> {
+    if (this.#state !== "ready" && this.#state !== "draining") return;
+    this.#state = "draining";
+    await this.#fleet?.stop();
   }
 
   stop(): Promise<void> {

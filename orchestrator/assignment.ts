@@ -42,7 +42,7 @@ export class Assignment implements Service {
   /** What each engine confirmed last, as `wishOf`; forgotten with the leadership. */
   readonly #confirmed = new Map<string, string>();
   #ring: { key: string; wish: string[] } = { key: "", wish: [] };
-  #lonely = false;
+  #lonely: "leaving" | "none" | undefined;
   /** Whether something woke the loop since the last round. */
   #changed = true;
 
@@ -157,7 +157,7 @@ export class Assignment implements Service {
     const eligible = links.all().filter((link) => isEligible(link, sessions, nowMs));
     if (eligible.length === 0) return this.#alone() && !suspects;
     const records = await store.shards();
-    this.#lonely = false;
+    this.#lonely = undefined;
     const wish = this.#wishFor(eligible.map((link) => link.name));
     const settled = await this.#publish(wish, records, eligible, nowMs);
     if (settled) for (const settle of this.#settled) settle();
@@ -174,12 +174,17 @@ export class Assignment implements Service {
 
   /** Nothing to assign to: said once, loudly, and looked at again with the next change. */
   #alone(): boolean {
-    const { shards } = this.#options;
-    if (!this.#lonely) {
-      this.#options.hub.emit("NoEngines", `no engine is ready: ${shards} shards wait for an owner`);
-      this.#options.logger.error({ shards }, "no engine is ready to own shards");
+    const { shards, links, hub, logger } = this.#options;
+    const all = links.all();
+    // All on their way out is what an operator asked for, or the stop of the whole cluster: no alarm.
+    const why = all.length > 0 && all.every((link) => link.state === "draining") ? "leaving" : "none";
+    if (why === "leaving" && this.#lonely !== why) {
+      logger.info({ shards }, "every engine drains: nobody is left to own shards");
+    } else if (why === "none" && this.#lonely !== why) {
+      hub.emit("NoEngines", `no engine is ready: ${shards} shards wait for an owner`);
+      logger.error({ shards }, "no engine is ready to own shards");
     }
-    this.#lonely = true;
+    this.#lonely = why;
     return true;
   }
 

@@ -3,6 +3,7 @@ import { systemClock } from "../../base/clock.ts";
 import type { FleetOptions } from "../../engine/fleet/options.ts";
 import type { Platform, Pod, PodSpec } from "../../platform/platform.ts";
 import { HodeiError } from "../../workflow/errors.ts";
+import type { Outcome } from "../../workflow/job.ts";
 import { all, Cluster, FakeWorker, GIB, type Node } from "./harness.ts";
 
 let cluster: Cluster;
@@ -267,4 +268,34 @@ describe("the fleet", () => {
       expect(ends).toEqual(["lost", "succeeded"]);
     },
   );
+
+  it("ends its workers while another engine, to which one is connected, still takes what that one finishes", async () => {
+    const platform = new TestPlatform();
+    const made: FakeWorker[] = [];
+    const gate = Promise.withResolvers<Outcome>();
+    platform.onCreate = (spec) => {
+      const worker = new FakeWorker({ id: spec.env["WORKER_ID"] ?? "", run: () => gate.promise });
+      made.push(worker);
+    };
+    const deletePod = platform.delete.bind(platform);
+    // As SIGTERM does: it goes when its job is over and handed in.
+    platform.delete = async (request) => {
+      gate.resolve({ kind: "succeeded", outputs: {} });
+      await made[0]!.until(() => made[0]!.acked.length > 0);
+      await deletePod(request);
+    };
+    const maker = await fleet({ warm: 1 }, platform);
+    const other = await cluster.engine("e2");
+    while (made.length === 0) await systemClock.sleep(5);
+    await made[0]!.connect(other.channel);
+    cluster.register("pair", { steps: { a: run(), b: run({ needs: ["a"] }) } });
+    await cluster.start("x1", "pair");
+    await made[0]!.until(() => made[0]!.running.size === 1);
+    await Promise.all([maker.engine.endWorkers(), other.engine.endWorkers()]);
+    await Promise.all([maker.engine.stop(), other.engine.stop()]);
+    const events = await cluster.history("x1");
+    const ends = events.flatMap((event) => (event.type === "attemptEnded" ? [event.outcome.kind] : []));
+    expect(ends).toEqual(["succeeded"]);
+    expect(made[0]!.assigned).toHaveLength(1);
+  });
 });
