@@ -956,14 +956,14 @@ function workspaces(world: MakeWorld): void {
     await commit(store, owner, "x", { expectedRevision: 2, enqueue: [stage("b"), stage("c")] });
     const [given] = await claimAll(store, owner.session, [full("w")]);
     await commit(store, owner, "x", { expectedRevision: 3, enqueue: [stage("d")] });
-    const lost = { kind: "lost" as const, reason: "gone" };
+    const lost = { kind: "lost" as const, reason: "gone", spends: false as const };
     await store.reportAndClaim(reportOf(owner.session, present(given), { outcome: lost }));
     await commit(store, owner, "x", { expectedRevision: 4, enqueue: [stage("e")] });
     const entries = await inboxOf(store, owner);
     const found = entries.map(({ job, outcome }) => ({ step: job.step, ...outcome }));
-    expect(found.find(({ step }) => step === "b")).toEqual({ step: "b", kind: "lost", reason: "gone", workspace });
-    expect(found.find(({ step }) => step === "d")).toMatchObject({ kind: "lost", workspace });
-    expect(found.find(({ step }) => step === "e")).toMatchObject({ kind: "lost", workspace });
+    expect(found.find(({ step }) => step === "b")).toEqual({ step: "b", ...lost, workspace });
+    expect(found.find(({ step }) => step === "d")).toMatchObject({ kind: "lost", workspace, spends: false });
+    expect(found.find(({ step }) => step === "e")).toMatchObject({ kind: "lost", workspace, spends: false });
     const take = entries.map(({ entry }) => entry);
     await commit(store, owner, "x", { expectedRevision: 5, take, releaseWorkspaces: [workspace] });
     const [again] = await commit(store, owner, "x", {

@@ -32,7 +32,14 @@ export type HistoryEvent = { atMs: number } & (
   | { type: "stepStopping"; step: string; reason: string }
   /** The worker of a workspace is gone. `retry`: its open jobs start again in a fresh folder; `rerun`: so do `steps`, from
    * their first iteration under new keys; `fail`: the folder cannot be had again. */
-  | { type: "workspaceLost"; workspace: string; remedy: "retry" | "rerun" | "fail"; steps: string[]; reason: string }
+  | {
+      type: "workspaceLost";
+      workspace: string;
+      remedy: "retry" | "rerun" | "fail";
+      steps: string[];
+      reason: string;
+      spends?: false;
+    }
   | {
       type: "iterationEnded";
       step: string;

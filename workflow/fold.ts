@@ -213,7 +213,7 @@ function endAttempt(iteration: IterationRecord, event: Extract<StepEvent, { type
       return;
     case "lost":
     case "rejected":
-      iteration.losses++;
+      if (outcome.spends !== false) iteration.losses++;
       return;
     case "cancelled":
       return;
@@ -275,7 +275,7 @@ function loseWorkspace(execution: Execution, event: Extract<ExecutionEvent, { ty
     return;
   }
   workspace.generation++;
-  workspace.losses++;
+  if (event.spends !== false) workspace.losses++;
   workspace.used = false;
   for (const id of event.steps) {
     const step = own(execution.steps, id);

@@ -47,11 +47,17 @@ export function idempotencyKey(of: Pick<Job, "executionUid" | "step" | "iteratio
 export type Outcome =
   | { kind: "succeeded"; outputs: Record<string, Json> }
   | { kind: "failed"; failure: Failure }
-  /** A worker refused it before it started: costs no attempt of the user's budget. */
-  | { kind: "rejected"; reason: string }
+  /**
+   * It surely never started: a worker refused it. Costs no attempt of the user's budget, but one of the infrastructure's,
+   * unless (`spends: false`) it never even reached a worker.
+   */
+  | { kind: "rejected"; reason: string; spends?: false }
   | { kind: "timeout"; timeout: "queue" | "start" | "run" | "total" }
-  /** The machine is gone: spends the infrastructure budget. `workspace`: the key of the workspace that went with it. */
-  | { kind: "lost"; reason: string; workspace?: string }
+  /**
+   * The machine is gone: spends the infrastructure budget, unless (`spends: false`) we took it away ourselves, because the
+   * engine that had made it was stopped. `workspace`: the key of the workspace that went with it.
+   */
+  | { kind: "lost"; reason: string; workspace?: string; spends?: false }
   | { kind: "cancelled" };
 
 export type Failure = {

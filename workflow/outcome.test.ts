@@ -76,6 +76,15 @@ describe("losses", () => {
     expect(of.iteration("a")?.error).toMatchObject({ code: "JOB_LOST", class: "infrastructure" });
   });
 
+  it("that were planned are retried as often as they come and spend nothing; an at-most-once step has had its chance", () => {
+    const of = new Scenario({ steps: { a: run(), b: run({ onLost: "fail" }) } }).start();
+    const planned = { kind: "lost", reason: "its engine was stopped", spends: false } as const;
+    for (let n = 0; n < 3 * LIMITS.infrastructureAttempts; n++) of.end("a", planned);
+    expect(of.iteration("a")).toMatchObject({ state: "queued", attempt: 10, losses: 0, failures: 0 });
+    of.end("b", planned);
+    expect(of.iteration("b")).toMatchObject({ state: "failed", error: { code: "JOB_LOST" } });
+  });
+
   it("with onLost: fail are final", () => {
     const of = new Scenario({ steps: { a: run({ onLost: "fail" }) } }).start();
     of.lose("a");

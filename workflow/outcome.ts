@@ -44,7 +44,7 @@ function decide(turn: Turn, of: OpenIteration, outcome: Exclude<Outcome, { kind:
         workspace !== undefined &&
         own(turn.execution.workspaces, workspace.name)?.generation === workspace.generation
       ) {
-        return loseWorkspace(turn, workspace.name, of, outcome.reason);
+        return loseWorkspace(turn, workspace.name, of, outcome);
       }
       const message = `its worker is gone: ${outcome.reason}`;
       return loseOrFail(turn, of, true, { code: "JOB_LOST", message, class: "infrastructure" });

@@ -50,6 +50,14 @@ describe("workspaces", () => {
     expect(of.execution.error).toMatchObject({ code: "WORKSPACE_LOST", step: "b" });
   });
 
+  it("a planned loss spends nothing, neither of the workspace nor of those that share it", () => {
+    const of = new Scenario({ steps: { a: run(ws), b: run(ws) } }).start();
+    of.end("a", { kind: "lost", reason: "its engine was stopped", spends: false });
+    expect(of.execution.workspaces.src).toMatchObject({ generation: 1, losses: 0 });
+    expect([of.iteration("a")?.losses, of.iteration("b")?.losses]).toEqual([0, 0]);
+    expect([of.job("a").attempt, of.job("b").attempt]).toEqual([2, 2]);
+  });
+
   it("a loss does not bring back an iteration that was told to stop", () => {
     const of = new Scenario({ steps: { a: run({ ...ws, forEach: [1, 2] }), b: run(ws) } }).start();
     of.fail("a", {}, "0");

@@ -2,11 +2,14 @@ import { loseOrFail } from "./again.ts";
 import { cancel, clearTimers, fail, recordAttempt } from "./end-iteration.ts";
 import type { StepNode } from "./graph.ts";
 import { own, type WorkspaceRecord } from "./execution.ts";
+import type { Outcome } from "./job.ts";
 import { LIMITS } from "./limits.ts";
 import { stopIteration } from "./stop-iteration.ts";
 import { iterationTimer } from "./timer-id.ts";
 import { isStopping, openIterations, type OpenIteration, type Turn } from "./turn.ts";
 import { workspaceKey } from "./workspace.ts";
+
+type Lost = Extract<Outcome, { kind: "lost" }>;
 
 /**
  * The worker of a workspace is gone and the folder with it; `lost` is the job that told. All its open jobs are in the same
@@ -16,10 +19,12 @@ import { workspaceKey } from "./workspace.ts";
  *   keys, unless that would run an at-most-once step twice.
  * - Else the open jobs fail with WORKSPACE_LOST, and so does each step of the group that opens later.
  */
-export function loseWorkspace(turn: Turn, name: string, lost: OpenIteration, reason: string): void {
+export function loseWorkspace(turn: Turn, name: string, lost: OpenIteration, outcome: Lost): void {
   const workspace = own(turn.execution.workspaces, name);
   if (workspace === undefined) return;
   const { generation } = workspace;
+  const { reason } = outcome;
+  const spends = outcome.spends === undefined ? {} : { spends: outcome.spends };
   const sharers = turn.graph.workspaces.get(name) ?? [];
   const boat = sharers
     .flatMap((node) => openIterations(turn, node))
@@ -28,12 +33,12 @@ export function loseWorkspace(turn: Turn, name: string, lost: OpenIteration, rea
   const remedy = !workspace.used ? "retry" : mayRerun(turn, workspace, ran, lost) ? "rerun" : "fail";
   const steps = remedy === "rerun" ? ran.map((node) => node.step.id) : [];
   if (remedy === "rerun") for (const node of ran) for (const of of openIterations(turn, node)) abandon(turn, of, lost);
-  turn.emit({ type: "workspaceLost", workspace: name, remedy, steps, reason });
+  turn.emit({ type: "workspaceLost", workspace: name, remedy, steps, reason, ...spends });
   if (remedy !== "fail") turn.releaseWorkspace(workspaceKey(turn.execution, name, generation));
   for (const id of steps) turn.touch(id);
   if (remedy === "rerun") return;
   for (const of of boat) {
-    if (of.iteration !== lost.iteration) endAttempt(turn, of, reason);
+    if (of.iteration !== lost.iteration) endAttempt(turn, of, { kind: "lost", reason, ...spends });
     if (isStopping(turn, of.record)) {
       cancel(turn, of);
       continue;
@@ -65,9 +70,9 @@ function abandon(turn: Turn, of: OpenIteration, lost: OpenIteration): void {
 }
 
 /** Of a job that shared the lost folder: told to stop, and recorded as lost. */
-function endAttempt(turn: Turn, of: OpenIteration, reason: string): void {
+function endAttempt(turn: Turn, of: OpenIteration, outcome: Lost): void {
   const step = of.node.step.id;
   turn.revokeJob(step, of.key, of.iteration.attempt);
   turn.clearTimer(iterationTimer("queue", step, of.key));
-  recordAttempt(turn, of, { kind: "lost", reason });
+  recordAttempt(turn, of, outcome);
 }

@@ -41,7 +41,7 @@ function report(state: State, request: ReportRequest, nowMs: number): "OK" | "DU
   putOutcome(state, entry, { token, outcome: inWorkspace(state, entry, outcome), facts: factsOf(state, entry, facts) });
   if (workspace === undefined) return "OK";
   // Only this one: an assignment that never arrived is lost too, and its worker may well hold others.
-  if (outcome.kind === "lost") loseWorkspacesOf(state, (row) => row.workspace === workspace);
+  if (outcome.kind === "lost") loseWorkspacesOf(state, (row) => row.workspace === workspace, outcome.spends);
   else if (outcome.kind === "rejected") unbindUnused(state, workspace);
   else noteUse(state, workspace);
   return "OK";

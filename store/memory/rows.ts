@@ -71,6 +71,8 @@ export type WorkspaceRow = {
   /** Whether a job has run in it: its loss then loses work, and it is not bound to another worker behind the owner's back. */
   used: boolean;
   lost?: string;
+  /** Of the loss: what waits for it ends the same. */
+  spends?: false;
 };
 export type OperationRow = { order: number; opId: string; answer: StoredAnswer; settled: SettledToken[] };
 export type RegistryRow = { revision: number; channels: Record<string, Record<string, string>> };

@@ -76,7 +76,7 @@ export function unbindUnused(state: State, workspace: string): void {
 }
 
 /** The workers that held these are gone. */
-export function loseWorkspacesOf(state: State, gone: (row: WorkspaceRow) => boolean): void {
+export function loseWorkspacesOf(state: State, gone: (row: WorkspaceRow) => boolean, spends?: false): void {
   for (const row of state.workspaces.values()) {
     if (row.lost !== undefined || !gone(row)) continue;
     if (!row.used) {
@@ -84,7 +84,8 @@ export function loseWorkspacesOf(state: State, gone: (row: WorkspaceRow) => bool
       continue;
     }
     const waiting = state.pinned.get(row.workspace)?.entries() ?? [];
-    put(state, { ...row, lost: `the worker ${row.worker} that held it is gone` });
+    const lost = `the worker ${row.worker} that held it is gone`;
+    put(state, { ...row, lost, ...(spends === undefined ? {} : { spends }) });
     for (const entry of waiting) loseJob(state, entry);
   }
 }
@@ -102,7 +103,9 @@ export function place(state: State, entry: OpenJob): void {
 
 function loseJob(state: State, entry: OpenJob): void {
   const workspace = entry.job.workspace ?? "";
-  const reason = `workspace ${workspace}: ${state.workspaces.get(workspace)?.lost ?? "lost"}`;
+  const { lost = "lost", spends } = state.workspaces.get(workspace) ?? {};
+  const reason = `workspace ${workspace}: ${lost}`;
   const token = state.random.hex(SECRET_BYTES);
-  putOutcome(state, entry, { token, outcome: { kind: "lost", reason, workspace }, facts: factsOf(state, entry) });
+  const outcome = { kind: "lost", reason, workspace, ...(spends === undefined ? {} : { spends }) } as const;
+  putOutcome(state, entry, { token, outcome, facts: factsOf(state, entry) });
 }
