@@ -36,12 +36,18 @@ function isUsage(error: unknown): boolean {
   return error instanceof UsageError || (error instanceof Error && error.name === "CommanderError");
 }
 
+const NOBODY_THERE = "Start a cluster with: hodei dev. Or name one with --address or HODEI_ADDRESS.";
+
 /** For people, or under `-o json` one line of `{code, message, field?, hint?, violations?}`; both on stderr. */
 export function describeError(error: unknown, json: boolean): string {
-  const { code, message, field, hint, violations } = toHodeiError(error);
+  const { code, message, field, violations, facts, hint: given } = toHodeiError(error);
+  const hint = given ?? (facts["evidence"] === "refused" ? NOBODY_THERE : undefined);
   if (json)
     return JSON.stringify({ code, message, field, hint, violations: violations.length > 0 ? violations : undefined });
-  const places = violations.map(({ file, line, column, path, message: what }) => {
+  // One violation without a place is the message again.
+  const told =
+    violations.length === 1 && violations[0]?.line === undefined && message.includes(violations[0]?.message ?? "");
+  const places = (told ? [] : violations).map(({ file, line, column, path, message: what }) => {
     const place = file === undefined && line === undefined ? "" : `${file ?? "line"}:${line ?? 1}:${column ?? 1}: `;
     return `  ${place}${path === "" ? "" : `${path}: `}${what}`;
   });

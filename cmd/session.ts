@@ -9,12 +9,16 @@ import { systemRandom } from "../base/random.ts";
 import { HodeiClient } from "../sdk/client.ts";
 import { HodeiError } from "../workflow/errors.ts";
 import { checkedAddress, type Config, loadConfig } from "./config.ts";
+import { UsageError } from "./exit.ts";
 import { type Format, formatOf } from "./output.ts";
 
 /** What a client command needs; made from flags > environment > file, in that order. */
 export type Session = { client: HodeiClient; format: Format; now: () => number; freshId: () => string };
 
 export type GlobalFlags = { address?: string; output?: string; tokenFile?: string; config?: string };
+
+/** Where nothing listens nobody is about to: long enough for a cluster that is just starting beside us. */
+const REFUSED_MS = 1_000;
 
 /** Runs a client command and closes its connections, whatever happens. */
 export async function withClient(command: Command, run: (session: Session) => Promise<void>): Promise<void> {
@@ -28,6 +32,7 @@ export async function withClient(command: Command, run: (session: Session) => Pr
     clock: systemClock,
     random: systemRandom,
     token: tokenOf(flags.tokenFile ?? config.tokenFile),
+    refusedMs: REFUSED_MS,
   });
   try {
     await run({
@@ -60,10 +65,17 @@ function settingsFile(path: string | undefined): Settings {
 const textOf = (value: unknown): string | undefined => (typeof value === "string" ? value : undefined);
 
 function addressesOf(flags: GlobalFlags, config: Config, file: Settings): string[] {
-  if (flags.address !== undefined)
-    return flags.address.split(",").map((one) => checkedAddress("--address", one.trim()));
+  if (flags.address !== undefined) return flags.address.split(",").map(flaggedAddress);
   if (config.addressesSet || file.address === undefined) return [...config.addresses];
   return file.address.split(",").map((one) => checkedAddress("address", one.trim()));
+}
+
+function flaggedAddress(text: string): string {
+  try {
+    return checkedAddress("--address", text.trim());
+  } catch (error) {
+    throw new UsageError((error as Error).message, "address");
+  }
 }
 
 export function tokenOf(path: string | undefined): string | undefined {

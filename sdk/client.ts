@@ -24,6 +24,11 @@ export type ClientOptions = {
   token?: string;
   /** For calls that name none. Default 10 s. */
   deadlineMs?: number;
+  /**
+   * Give up after so long when every address refuses the connection and none has ever answered: a person who forgot to
+   * start a cluster should not wait. Default: the deadline. Once one has answered, refusals are waited out as a restart.
+   */
+  refusedMs?: number;
 };
 
 export type StartOptions = {
@@ -50,6 +55,8 @@ export class HodeiClient {
   readonly #options: ClientOptions;
   readonly #channels = new Map<string, Channel>();
   #current = 0;
+  /** Whether a server has ever answered, with whatever. */
+  #answered = false;
 
   constructor(options: ClientOptions) {
     if (options.addresses.length === 0)
@@ -210,7 +217,7 @@ export class HodeiClient {
 
   /** Events from `afterRevision` on, live, until the execution ends. */
   watch(id: string, afterRevision = 0, signal?: AbortSignal): AsyncIterable<HistoryEntry> {
-    return this.#channel().stream("execution", "watch", { id, afterRevision }, { signal });
+    return this.#channel()[0].stream("execution", "watch", { id, afterRevision }, { signal });
   }
 
   logs(
@@ -218,7 +225,7 @@ export class HodeiClient {
     options: { step?: string; follow?: boolean; after?: string; signal?: AbortSignal } = {},
   ): AsyncIterable<LogsResponse> {
     const { step, follow = false, after, signal } = options;
-    return this.#channel().stream("execution", "logs", { id, step, follow, after }, { signal });
+    return this.#channel()[0].stream("execution", "logs", { id, step, follow, after }, { signal });
   }
 
   /** What the cluster does, live from now on. */
@@ -226,7 +233,7 @@ export class HodeiClient {
     options: { minSeverity?: Severity; kinds?: string[]; signal?: AbortSignal } = {},
   ): AsyncIterable<ClusterEvent> {
     const { minSeverity = "info", kinds = [], signal } = options;
-    return this.#channel().stream("cluster", "watchEvents", { minSeverity, kinds }, { signal });
+    return this.#channel()[0].stream("cluster", "watchEvents", { minSeverity, kinds }, { signal });
   }
 
   /** Any unary method of the API, with retry and failover. */
@@ -237,18 +244,29 @@ export class HodeiClient {
     options: CallOptions = {},
   ): Promise<ResponseOf<S, M>> {
     const { clock, random } = this.#options;
-    const deadlineMs = options.deadlineMs ?? this.#options.deadlineMs ?? 10_000;
-    const endsAt = clock.monotonic() + deadlineMs;
+    const startedAt = clock.monotonic();
+    const endsAt = startedAt + (options.deadlineMs ?? this.#options.deadlineMs ?? 10_000);
+    // Addresses that have not refused the connection yet.
+    const untried = new Set(this.#options.addresses);
     for (let attempt = 0; ; attempt += 1) {
-      const channel = this.#channel();
+      const [channel, address] = this.#channel();
       try {
-        return await channel.call(service, method, request, {
+        const answer = await channel.call(service, method, request, {
           signal: options.signal,
           deadlineMs: endsAt - clock.monotonic(),
         });
+        this.#answered = true;
+        return answer;
       } catch (error) {
+        if (!isHodeiError(error, "UNAVAILABLE")) {
+          this.#answered ||= !isHodeiError(error, "DEADLINE_EXCEEDED", "CANCELLED");
+          throw error;
+        }
+        if (error.facts["evidence"] === "refused") untried.delete(address);
+        const nobody = untried.size === 0 && !this.#answered;
+        const givesUpAt = nobody ? Math.min(endsAt, startedAt + (this.#options.refusedMs ?? Infinity)) : endsAt;
         const pauseMs = fullJitterMs(attempt, random.float(), RETRY);
-        if (!isHodeiError(error, "UNAVAILABLE") || clock.monotonic() + pauseMs >= endsAt) throw error;
+        if (clock.monotonic() + pauseMs >= givesUpAt) throw error;
         this.#current += 1;
         await clock.sleep(pauseMs, options.signal);
       }
@@ -261,14 +279,13 @@ export class HodeiClient {
     await Promise.all(open.map((channel) => channel.close()));
   }
 
-  #channel(): Channel {
+  /** The channel to the current address, and that address. */
+  #channel(): [Channel, string] {
     const { addresses, transport, token } = this.#options;
     const address = addresses[this.#current % addresses.length] as string;
-    const known = this.#channels.get(address);
-    if (known) return known;
-    const channel = transport.connect({ address, token });
-    this.#channels.set(address, channel);
-    return channel;
+    const known = this.#channels.get(address) ?? transport.connect({ address, token });
+    this.#channels.set(address, known);
+    return [known, address];
   }
 }
 

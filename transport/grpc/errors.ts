@@ -121,7 +121,8 @@ export function fromStatus(status: Partial<StatusObject>, address: string): Hode
   const code = codeOf(status.code, words);
   const facts: Record<string, string> = code === "UNAVAILABLE" ? { address } : {};
   if (refused) facts["evidence"] = "refused";
-  const message = code === "UNAVAILABLE" ? `${address} is not reachable: ${words}` : words;
+  const why = refused ? "nothing listens there (connection refused)" : words;
+  const message = code === "UNAVAILABLE" ? `${address} is not reachable: ${why}` : words;
   return new HodeiError(code, message, { facts, cause: status });
 }
 
