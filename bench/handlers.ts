@@ -1,0 +1,4 @@
+import { defineHandler } from "../sdk/handler.ts";
+
+/** Does nothing: what is left is the cost of the machine around it. */
+export const noop = defineHandler("bench.noop", { type: "object" }, () => ({}));
