@@ -121,7 +121,8 @@ export class Catalog {
       if (reached.has(next.digest)) continue;
       reached.set(next.digest, await this.definition(namespace, next));
       for (const [name, ranges] of Object.entries(next.dependencies)) {
-        for (const range of ranges) open.push(requireVersion(registry, name, range, `${next.name}@${next.version}`));
+        for (const range of ranges)
+          open.push(requireVersion(registry, name, range, { neededBy: `${next.name}@${next.version}` }));
       }
     }
     return reached;
@@ -160,7 +161,13 @@ export function findVersion(registry: RegistryRecord, name: string, range: strin
 }
 
 /** Throws NOT_FOUND for an unknown workflow and NO_SUCH_VERSION for an unknown version, saying what there is. */
-export function requireVersion(registry: RegistryRecord, name: string, range: string, neededBy?: string): Published {
+export function requireVersion(
+  registry: RegistryRecord,
+  name: string,
+  range: string,
+  options: { neededBy?: string; fields?: { name: string; range: string } } = {},
+): Published {
+  const { neededBy, fields = { name: "workflow", range: "range" } } = options;
   const found = findVersion(registry, name, range);
   if (found) return found;
   const versions = versionsOf(registry, name).map(({ version }) => version);
@@ -168,7 +175,7 @@ export function requireVersion(registry: RegistryRecord, name: string, range: st
   if (versions.length === 0) {
     const names = [...new Set(registry.definitions.map((published) => published.name))];
     throw new HodeiError("NOT_FOUND", `there is no workflow "${name}"${by}${suggestion(name, names)}`, {
-      field: "workflow",
+      field: fields.name,
       hint: "Register it with `hodei apply`; `hodei get workflows` lists what there is.",
     });
   }
@@ -176,7 +183,7 @@ export function requireVersion(registry: RegistryRecord, name: string, range: st
     "NO_SUCH_VERSION",
     `workflow "${name}" has no version for "${range}"${by}; ${listed(registry, name)}`,
     {
-      field: "range",
+      field: fields.range,
       hint: "Ask for one of the published versions, a range that accepts one, or a channel.",
       facts: { workflow: name, range },
     },

@@ -7,9 +7,13 @@ import { suggestion } from "../workflow/suggest.ts";
 import type { Assignment } from "./assignment.ts";
 import type { EventHub } from "./events.ts";
 import type { EngineLink, EngineLinks } from "./links.ts";
+import { checkCount } from "./request.ts";
 import { DRAIN_DEADLINE_MS } from "./workers.ts";
 
 type Handlers = ServiceHandlers<"cluster">;
+
+/** More kinds than there are: each event is looked up in the list. */
+const KINDS = 100;
 
 /** What the cluster is now, asked of the engines themselves; one that does not answer is shown as such. */
 export class Cluster implements Handlers {
@@ -64,6 +68,7 @@ export class Cluster implements Handlers {
         hint: `Severities are ${SEVERITIES.join(", ")}.`,
       });
     }
+    checkCount(kinds, KINDS, "kinds");
     return this.#options.hub.subscribe({ minSeverity, kinds }, signal);
   };
 

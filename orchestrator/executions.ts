@@ -4,7 +4,7 @@ import type { ExecutionHead, JobRecord, Store, WatchTopic } from "../store/store
 import type { ExecutionSummary, ExecutionView, HistoryEntry, LogsResponse } from "../transport/api/execution.ts";
 import type { CallContext, ServiceHandlers } from "../transport/transport.ts";
 import type { Definition } from "../workflow/definition.ts";
-import { HodeiError } from "../workflow/errors.ts";
+import { HodeiError, isHodeiError } from "../workflow/errors.ts";
 import type { HistoryEvent } from "../workflow/event.ts";
 import { DISPLAY_STATES, displayState, type Execution } from "../workflow/execution.ts";
 import { fold } from "../workflow/fold.ts";
@@ -14,7 +14,7 @@ import type { Message } from "../workflow/message.ts";
 import { type OpenJob, stepViews } from "../workflow/view.ts";
 import { Pulse } from "./pulse.ts";
 import { Recent } from "./recent.ts";
-import { checkKnownId, messageId, pageSize, parseJson } from "./request.ts";
+import { checkCount, checkKnownId, checkLabels, checkLength, messageId, pageSize, parseJson } from "./request.ts";
 import type { RouteOptions, Router } from "./router.ts";
 import { runStarts } from "./run.ts";
 import { readHead, type Starter } from "./start.ts";
@@ -30,6 +30,8 @@ const LOG_BYTES = 256 * 1024;
 /** Open jobs that one view shows the worker or the waiting of. */
 const JOBS_SHOWN = 1_000;
 const DEFINITIONS = 256;
+/** Of a cancel, in characters: it is kept in the history for ever. */
+const REASON_LENGTH = 1024;
 
 type Handlers = ServiceHandlers<"execution">;
 
@@ -59,6 +61,8 @@ export class Executions implements Handlers {
       });
     }
     const { states, labels, limit, workflow, parent, page, startedAfterMs, startedBeforeMs } = request;
+    checkCount(states, DISPLAY_STATES.length, "states");
+    checkLabels(labels);
     const { executions, nextPage } = await this.#options.store.listExecutions({
       namespace: identity.namespace,
       ...(workflow ? { workflow } : {}),
@@ -89,13 +93,11 @@ export class Executions implements Handlers {
     return await this.#view(namespace, id);
   }
 
-  readonly cancel: Handlers["cancel"] = async ({ id, reason, messageId: given }, context) =>
-    await this.#deliver(id, context, {
-      kind: "cancel",
-      id: this.#messageId(given),
-      reason,
-      by: context.identity.subject,
-    });
+  readonly cancel: Handlers["cancel"] = async ({ id, reason, messageId: given }, context) => {
+    checkLength(reason, REASON_LENGTH, "reason");
+    const by = context.identity.subject;
+    return await this.#deliver(id, context, { kind: "cancel", id: this.#messageId(given), reason, by });
+  };
 
   readonly signal: Handlers["signal"] = async ({ id, name, payloadJson, messageId: given }, context) => {
     if (name === "" || name.length > LIMITS.idLength) {
@@ -114,13 +116,11 @@ export class Executions implements Handlers {
   readonly resume: Handlers["resume"] = async ({ id, messageId: given }, context) =>
     await this.#deliver(id, context, { kind: "resume", id: this.#messageId(given), by: context.identity.subject });
 
-  readonly retry: Handlers["retry"] = async ({ id, steps, messageId: given }, context) =>
-    await this.#deliver(id, context, {
-      kind: "retry",
-      id: this.#messageId(given),
-      by: context.identity.subject,
-      steps,
-    });
+  readonly retry: Handlers["retry"] = async ({ id, steps, messageId: given }, context) => {
+    checkCount(steps, LIMITS.steps, "steps");
+    const by = context.identity.subject;
+    return await this.#deliver(id, context, { kind: "retry", id: this.#messageId(given), by, steps });
+  };
 
   readonly history: Handlers["history"] = async ({ id, afterRevision, limit }, { identity }) => {
     checkKnownId(id);
@@ -232,7 +232,12 @@ export class Executions implements Handlers {
     checkKnownId(id);
     const { namespace } = context.identity;
     const request = { namespace, id, messageJson: JSON.stringify(message) };
-    return await this.#options.router.call("deliver", request, routeOf(context));
+    try {
+      return await this.#options.router.call("deliver", request, routeOf(context));
+    } catch (error) {
+      // The engine's words are for orchestrators; a reader of the same id gets these.
+      throw isHodeiError(error, "NOT_FOUND") ? unknownExecution(namespace, id, error) : error;
+    }
   }
 
   async #view(namespace: string, id: string): Promise<ExecutionView> {
@@ -285,10 +290,11 @@ function openJob({ job, state, worker, facts, mismatches = [] }: JobRecord): Ope
   };
 }
 
-export function unknownExecution(namespace: string, id: string): HodeiError {
+export function unknownExecution(namespace: string, id: string, cause?: unknown): HodeiError {
   return new HodeiError("NOT_FOUND", `there is no execution "${id}" in namespace ${namespace}`, {
     field: "id",
     hint: "`hodei get executions` lists them; finished ones are deleted after their retention.",
+    cause,
   });
 }
 

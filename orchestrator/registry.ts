@@ -12,12 +12,15 @@ import type { Catalog, Published } from "./catalog.ts";
 import { channelsOf, listed, requireVersion, versionsOf } from "./catalog.ts";
 import type { EventHub } from "./events.ts";
 import { channelsAt, dependenciesOf, judge, type Judgement, needing, refusalError } from "./publishing.ts";
+import { checkReference } from "./request.ts";
 
 /** Concurrent publishers conflict at most as often as there are of them; this many rounds mean something is wrong. */
 const ROUNDS = 16;
 const RETRY = { initialMs: 5, maxMs: 200 };
 /** Blockers that a refusal names. */
 const NAMED = 10;
+/** What requests of the registry call the two. */
+const FIELDS = { name: "name", range: "version" };
 
 type Change = {
   put?: DefinitionRecord;
@@ -68,8 +71,9 @@ export class Registry implements ServiceHandlers<"workflow"> {
 
   readonly get: ServiceHandlers<"workflow">["get"] = async ({ name, version }, { identity }) => {
     const { catalog } = this.#options;
+    checkReference(name, version ?? "", FIELDS);
     const registry = await catalog.registry(identity.namespace, { fresh: true });
-    const published = requireVersion(registry, name, version ?? "");
+    const published = requireVersion(registry, name, version ?? "", { fields: FIELDS });
     return view(registry, published, await catalog.definition(identity.namespace, published));
   };
 
@@ -82,6 +86,7 @@ export class Registry implements ServiceHandlers<"workflow"> {
 
   readonly promote: ServiceHandlers<"workflow">["promote"] = async (request, { identity, signal }) => {
     const { name, channel } = request;
+    checkReference(name, request.version, FIELDS);
     if (!isChannel(channel)) {
       throw new HodeiError("INVALID_ARGUMENT", `"${channel}" is no channel name`, {
         field: "channel",
@@ -92,7 +97,7 @@ export class Registry implements ServiceHandlers<"workflow"> {
       identity.namespace,
       signal,
       async (registry) => {
-        const { version } = requireVersion(registry, name, request.version);
+        const { version } = requireVersion(registry, name, request.version, { fields: FIELDS });
         const previous = channelsOf(registry, name)[channel];
         const answer = previous === undefined ? { version } : { version, previousVersion: previous };
         return previous === version
@@ -107,6 +112,13 @@ export class Registry implements ServiceHandlers<"workflow"> {
   };
 
   readonly delete: ServiceHandlers<"workflow">["delete"] = async ({ name, version }, { identity, signal }) => {
+    checkReference(name, version, FIELDS);
+    if (version === "") {
+      throw new HodeiError("INVALID_ARGUMENT", "the request names no version", {
+        field: "version",
+        hint: "Delete takes one exact version; `hodei get workflows` lists them.",
+      });
+    }
     await this.#change<Record<string, never>>(identity.namespace, signal, async (registry) => {
       const published = versionsOf(registry, name).find((one) => one.version === version);
       if (!published) throw unknownVersion(registry, name, version);

@@ -1,5 +1,6 @@
 import type { Json } from "../workflow/json.ts";
 import { HodeiError } from "../workflow/errors.ts";
+import { inputViolations } from "../workflow/input.ts";
 import { LIMITS } from "../workflow/limits.ts";
 import type { Priority } from "../workflow/definition.ts";
 
@@ -10,6 +11,10 @@ const ID = /^[A-Za-z0-9][A-Za-z0-9._:@+=~-]*$/;
 const LABEL_KEY = /^[A-Za-z0-9](?:[A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?$/;
 const LABEL_VALUE_LENGTH = 256;
 const MESSAGE_ID_LENGTH = 128;
+/** Sixteen levels of parent/step/iteration, each part within its own bound, with room to spare. */
+const KNOWN_ID_LENGTH = 8 * 1024;
+/** A name, a version or a range: the longest sensible range has a dozen parts. */
+const REFERENCE_LENGTH = 256;
 
 /** An id that a client gives. */
 export function checkNewId(id: string): void {
@@ -43,9 +48,30 @@ export function checkNewId(id: string): void {
   }
 }
 
-/** An id that names an existing execution: a child's may hold slashes and braces. */
+/**
+ * An id that names what exists, an execution or a job: a child's may hold slashes and braces. Bounded all the same, so
+ * that nothing behind has to walk a megabyte to find that it is unknown.
+ */
 export function checkKnownId(id: string, field = "id"): void {
-  if (id === "") throw new HodeiError("INVALID_ARGUMENT", "the request names no execution", { field });
+  if (id === "") throw new HodeiError("INVALID_ARGUMENT", `the request has no ${field}`, { field });
+  checkLength(id, KNOWN_ID_LENGTH, field);
+}
+
+export function checkLength(text: string, most: number, field: string): void {
+  if (text.length <= most) return;
+  throw new HodeiError("TOO_LARGE", `${field} has ${text.length} characters, the bound is ${most}`, { field });
+}
+
+export function checkCount(list: readonly unknown[], most: number, field: string): void {
+  if (list.length <= most) return;
+  throw new HodeiError("TOO_LARGE", `${field} has ${list.length} entries, the bound is ${most}`, { field });
+}
+
+/** What names a workflow and picks one of its versions. */
+export function checkReference(name: string, range: string, fields: { name: string; range: string }): void {
+  if (name === "") throw new HodeiError("INVALID_ARGUMENT", "the request names no workflow", { field: fields.name });
+  checkLength(name, REFERENCE_LENGTH, fields.name);
+  checkLength(range, REFERENCE_LENGTH, fields.range);
 }
 
 /** Empty: `fresh` makes one, and the sender gives up idempotence. */
@@ -55,7 +81,7 @@ export function messageId(id: string, fresh: () => string): string {
   throw new HodeiError("TOO_LARGE", `the message id has ${id.length} characters, ${bound}`, { field: "messageId" });
 }
 
-/** JSON text within a bound; empty stands for `otherwise`. */
+/** JSON text within a bound of bytes and of depth, so that whoever walks it may recurse; empty is `otherwise`. */
 export function parseJson(text: string, field: string, maxBytes: number, otherwise: Json): Json {
   if (text === "") return otherwise;
   const bytes = Buffer.byteLength(text);
@@ -65,12 +91,17 @@ export function parseJson(text: string, field: string, maxBytes: number, otherwi
       hint: "Put large data into a store of your own and send a reference to it.",
     });
   }
+  let value: Json;
   try {
-    return JSON.parse(text) as Json;
+    value = JSON.parse(text) as Json;
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new HodeiError("INVALID_ARGUMENT", `${field} is no JSON: ${reason}`, { field, cause: error });
   }
+  // A schema that asks for nothing: only the depth is left to find fault with.
+  const [deep] = inputViolations({}, value);
+  if (deep) throw new HodeiError("INVALID_ARGUMENT", `${field} ${deep.message}`, { field });
+  return value;
 }
 
 export function checkLabels(labels: Record<string, string>): void {

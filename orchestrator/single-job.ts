@@ -84,6 +84,10 @@ function checkCommand(command: readonly string[]): void {
   if (command.some((word) => word.includes("\0"))) {
     throw new HodeiError("INVALID_ARGUMENT", "a word of the command holds a NUL character", { field: "command" });
   }
+  if (command[0]?.startsWith("-")) {
+    const message = `the program ${JSON.stringify(command[0])} begins with a dash, which the shell takes for an option`;
+    throw new HodeiError("INVALID_ARGUMENT", message, { field: "command" });
+  }
   const bytes = command.reduce((sum, word) => sum + Buffer.byteLength(shellQuoted(word)) + 1, 0);
   if (bytes <= LIMITS.scriptBytes) return;
   throw new HodeiError("TOO_LARGE", `the command has ${bytes} bytes, the bound is ${LIMITS.scriptBytes}`, {
@@ -98,11 +102,15 @@ function checkEnv(env: Record<string, string>): void {
     throw new HodeiError("TOO_LARGE", `${names.length} variables, the bound is ${LIMITS.envEntries}`, { field: "env" });
   }
   const wrong = names.find((name) => !ENV_NAME.test(name));
-  if (wrong === undefined) return;
-  throw new HodeiError("INVALID_ARGUMENT", `${JSON.stringify(wrong)} is no name of an environment variable`, {
-    field: `env.${wrong}`,
-    hint: "Letters, digits and underscores, not beginning with a digit.",
-  });
+  if (wrong !== undefined) {
+    throw new HodeiError("INVALID_ARGUMENT", `${JSON.stringify(wrong)} is no name of an environment variable`, {
+      field: `env.${wrong}`,
+      hint: "Letters, digits and underscores, not beginning with a digit.",
+    });
+  }
+  const cut = names.find((name) => env[name]?.includes("\0"));
+  if (cut === undefined) return;
+  throw new HodeiError("INVALID_ARGUMENT", `the variable ${cut} holds a NUL character`, { field: `env.${cut}` });
 }
 
 /**

@@ -11,7 +11,7 @@ import type { Json } from "../workflow/json.ts";
 import { LIMITS } from "../workflow/limits.ts";
 import { type Catalog, type Closure, requireVersion } from "./catalog.ts";
 import { Lineage } from "./lineage.ts";
-import { checkLabels, checkNewId, checkPriority, parseJson } from "./request.ts";
+import { checkLabels, checkNewId, checkPriority, checkReference, parseJson } from "./request.ts";
 import { isTransient, type RouteOptions, type Router } from "./router.ts";
 
 /** A start that is checked and pinned; what is left is to hand it to the owner of its shard. */
@@ -202,9 +202,7 @@ function checkRequest(request: StartRequest): void {
   checkNewId(request.id);
   checkLabels(request.labels);
   checkPriority(request.priority);
-  if (request.workflow === "") {
-    throw new HodeiError("INVALID_ARGUMENT", "the request names no workflow", { field: "workflow" });
-  }
+  checkReference(request.workflow, request.range, { name: "workflow", range: "range" });
 }
 
 /** Only an object can be an input; how deep it may nest is checked before anything walks it. */

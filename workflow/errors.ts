@@ -18,6 +18,7 @@ export const ERROR_CODES = {
   STILL_NEEDED: "dependents, locks or open executions need this; they are named",
   NO_SUCH_VERSION: "no published version satisfies the range",
   CLOSED: "the execution has ended and does not take this message",
+  STILL_RUNNING: "the execution has not ended yet, and this is for ended ones",
   NOT_OWNER: "this engine does not own the execution's shard; the hint names who may",
   FENCED: "the caller's session, epoch or nonce is no longer current",
   CONFLICT: "the record moved on since it was read",

@@ -14,7 +14,7 @@ import type { Turn } from "./turn.ts";
 export function takeRetry(turn: Turn, message: Extract<Message, { kind: "retry" }>): void {
   const { execution, graph } = turn;
   if (execution.state === "running") {
-    throw new HodeiError("CONFLICT", `execution ${execution.id} still runs`, {
+    throw new HodeiError("STILL_RUNNING", `execution ${execution.id} still runs`, {
       hint: "cancel it, or wait for its end",
     });
   }

@@ -233,7 +233,7 @@ describe("retry", () => {
 
   it("is refused while it runs, after a success, and for a step that is not there", () => {
     const of = new Scenario({ steps: { a: run(), b: run() }, finally: { z: run() } }).start();
-    expect(() => of.retry()).toThrow(code("CONFLICT"));
+    expect(() => of.retry()).toThrow(code("STILL_RUNNING"));
     of.fail("a");
     of.succeed("b");
     of.succeed("z");

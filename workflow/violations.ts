@@ -53,7 +53,8 @@ export function invalidDefinition(violations: Violation[], unlisted = 0, cause?:
   const more = others.length + unlisted;
   const message = `the definition does not hold: ${first === undefined ? "it is empty" : formatViolation(first)}`;
   return new HodeiError("INVALID_DEFINITION", more === 0 ? message : `${message} (and ${more} more)`, {
-    field: first?.path,
+    // Of the document as a whole there is no path to name.
+    field: first?.path || undefined,
     violations,
     cause,
   });

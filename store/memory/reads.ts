@@ -1,3 +1,4 @@
+import { HodeiError } from "../../workflow/errors.ts";
 import type { Job } from "../../workflow/job.ts";
 import type { Mismatch } from "../../workflow/requirement.ts";
 import type {
@@ -107,14 +108,23 @@ export function listExecutions(
   filter: ExecutionFilter,
 ): { executions: ExecutionHead[]; nextPage?: string } {
   judge(state);
-  const [startedAt, ...rest] = filter.page?.split(" ") ?? [];
-  const page = startedAt === undefined ? undefined : { startedAtMs: Number(startedAt), key: rest.join(" ") };
+  const page = filter.page === undefined ? undefined : pageOf(filter.page);
   const open = [...state.executions.values()].map(({ row }) => row);
   const found = state.cold.list({ ...filter, limit: filter.limit + 1 }, page, open);
   const executions = found.slice(0, filter.limit);
   const last = executions.at(-1);
   if (found.length <= filter.limit || last === undefined) return { executions };
   return { executions, nextPage: `${last.startedAtMs} ${executionKey(last)}` };
+}
+
+function pageOf(text: string): { startedAtMs: number; key: string } {
+  const [, startedAt, key] = /^(\d{1,16}) (.+)$/s.exec(text) ?? [];
+  if (startedAt !== undefined && key !== undefined) return { startedAtMs: Number(startedAt), key };
+  // Rather than an empty page, which would read as the end.
+  throw new HodeiError("INVALID_ARGUMENT", `${JSON.stringify(text.slice(0, 100))} is not a page`, {
+    field: "page",
+    hint: "Give what the page before named as the next one.",
+  });
 }
 
 export function jobs(state: State, { namespace, executionId, jobId, limit }: Request<"jobs">): JobRecord[] {

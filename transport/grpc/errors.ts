@@ -28,6 +28,7 @@ const STATUS_OF: Record<ErrorCode, Status> = {
   STILL_NEEDED: Status.FAILED_PRECONDITION,
   NO_SUCH_VERSION: Status.NOT_FOUND,
   CLOSED: Status.FAILED_PRECONDITION,
+  STILL_RUNNING: Status.FAILED_PRECONDITION,
   // ABORTED: try again, but one level higher, with what was read anew.
   NOT_OWNER: Status.ABORTED,
   FENCED: Status.ABORTED,
