@@ -73,6 +73,8 @@ class EngineProcess implements Engine {
   readonly #startedAtMs: number;
   #unwatch: (() => void) | undefined;
   #state: "new" | "ready" | "draining" | "stopped" = "new";
+  /** The workers made here are being ended. */
+  #ending = false;
   #drained: Promise<void> | undefined;
   #stopped: Promise<void> | undefined;
 
@@ -100,6 +102,7 @@ class EngineProcess implements Engine {
       workers: new Map(),
       holders: new Map(),
       closing: () => this.#state === "draining" || this.#state === "stopped",
+      stopping: () => this.#state === "stopped" || this.#ending,
     };
     const hooks = {
       registered: (request: string, worker: string) => this.#fleet?.registered(request, worker),
@@ -157,6 +160,7 @@ class EngineProcess implements Engine {
   async endWorkers(): Promise<void> {
     if (this.#state !== "ready" && this.#state !== "draining") return;
     this.#state = "draining";
+    this.#ending = true;
     await this.#fleet?.stop();
   }
 

@@ -28,4 +28,6 @@ export type WorkersContext = {
   holders: Map<string, string>;
   /** True from the begin of a drain or stop: nothing new is taken on. */
   closing: () => boolean;
+  /** True from the begin of a stop: workers that go now go by our own doing. */
+  stopping: () => boolean;
 };

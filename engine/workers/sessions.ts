@@ -21,6 +21,8 @@ const REST_MS = 1_000;
 export type SessionsHooks = {
   /** A worker made for a worker request has come. */
   registered(requestId: string, worker: string): void;
+  /** It is here, with what it holds: from now on it hears. */
+  welcomed(record: WorkerRecord): void;
   /** It said goodbye. */
   goodbye(record: WorkerRecord, reason: string): void;
   /** Its stream closed; whether it is dead is another question. */
@@ -105,9 +107,11 @@ export class Sessions {
 
   /** From here on the new stream is the one that counts. */
   #recordOf(hello: Hello, out: NonNullable<WorkerRecord["stream"]>): WorkerRecord {
-    const { clock, engine, workers, closing, ownership } = this.#context;
+    const { clock, engine, workers, closing, stopping, ownership } = this.#context;
     check(hello);
-    if (closing()) throw new HodeiError("UNAVAILABLE", `engine ${engine} drains; connect to another one`);
+    // At a stop there may be no other engine: what a worker brings is taken to the last.
+    const brings = stopping() && hello.running.length + hello.spooled.length > 0;
+    if (closing() && !brings) throw new HodeiError("UNAVAILABLE", `engine ${engine} drains; connect to another one`);
     if (!ownership.session) throw new HodeiError("UNAVAILABLE", `engine ${engine} has no session now`);
     const known = workers.get(hello.workerId);
     known?.stream?.cancel();
@@ -137,6 +141,7 @@ export class Sessions {
       facts: { running: String(hello.running.length), spooled: String(hello.spooled.length) },
     });
     if (hello.requestId !== undefined) this.#hooks.registered(hello.requestId, record.id);
+    this.#hooks.welcomed(record);
     this.#parts.dispatch.sendWaiting(record);
     this.#parts.claims.ask([record.id]);
   }

@@ -21,6 +21,8 @@ export type WorkersHooks = {
   gone(record: WorkerRecord, reason: string): void;
 };
 
+const UNHEARD_MAXIMUM = 1_000;
+
 /** The workers of one engine: the rooms of this folder, joined. */
 export class Workers {
   readonly #context: WorkersContext;
@@ -31,6 +33,8 @@ export class Workers {
   readonly #liveness: Liveness;
   readonly #sessions: Sessions;
   readonly #reconciliation: Reconciliation;
+  /** Cancels that reached no worker, by token: said when it comes. */
+  readonly #unheard = new Map<string, string>();
 
   constructor(context: WorkersContext, hooks: WorkersHooks, evidence: HostEvidence | undefined) {
     this.#context = context;
@@ -48,6 +52,7 @@ export class Workers {
     const parts = { claims: this.#claims, dispatch: this.#dispatch, settling: this.#settling };
     this.#sessions = new Sessions(context, parts, {
       registered: (requestId, worker) => hooks.registered(requestId, worker),
+      welcomed: (record) => this.#cancelUnheard(record),
       goodbye: (record, reason) => this.#liveness.goodbye(record, reason),
       away: (record) => this.#liveness.away(record),
     });
@@ -178,8 +183,24 @@ export class Workers {
   #cancel(of: { jobId: string; token: string }): void {
     const record = this.#context.workers.get(this.#context.holders.get(of.jobId) ?? "");
     const held = record ? heldBy(record, of) : undefined;
-    if (!record || !held) return;
+    if (!record || !held) return this.#keepUnheard(of);
     if (held.state === "waiting") this.#dispatch.cancelWaiting(record, held);
     else this.#dispatch.cancel(record, held, "cancelled");
   }
 }
+    else if (!record.stream) this.#keepUnheard(of);
+
+  /** Its worker is away, or on its way here (the store tells of it as soon as the job is adopted). The renewal tells again. */
+  #keepUnheard({ jobId, token }: { jobId: string; token: string }): void {
+    this.#unheard.set(token, jobId);
+    for (const oldest of this.#unheard.keys()) {
+      if (this.#unheard.size <= UNHEARD_MAXIMUM) return;
+      this.#unheard.delete(oldest);
+    }
+  }
+
+  #cancelUnheard(record: WorkerRecord): void {
+    for (const { jobId, token } of record.held.values()) {
+      if (this.#unheard.delete(token)) this.#cancel({ jobId, token });
+    }
+  }

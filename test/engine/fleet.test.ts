@@ -298,4 +298,30 @@ describe("the fleet", () => {
     expect(ends).toEqual(["succeeded"]);
     expect(made[0]!.assigned).toHaveLength(1);
   });
+
+  it("takes what a worker brings that comes back while the workers are ended", async () => {
+    const platform = new TestPlatform();
+    const made: FakeWorker[] = [];
+    const gate = Promise.withResolvers<Outcome>();
+    platform.onCreate = (spec) => {
+      made.push(new FakeWorker({ id: spec.env["WORKER_ID"] ?? "", run: () => gate.promise }));
+      void made[0]!.connect(cluster.nodes[0]!.channel);
+    };
+    const deletePod = platform.delete.bind(platform);
+    platform.delete = async (request) => {
+      await made[0]!.connect(cluster.nodes[0]!.channel);
+      await made[0]!.until(() => made[0]!.acked.length > 0);
+      await deletePod(request);
+    };
+    const node = await fleet({ warm: 1 }, platform);
+    cluster.register("one", { steps: { a: run() } });
+    await cluster.start("x1", "one");
+    while (made.length === 0) await systemClock.sleep(5);
+    await made[0]!.until(() => made[0]!.running.size === 1);
+    made[0]!.close();
+    gate.resolve({ kind: "succeeded", outputs: {} });
+    await node.engine.endWorkers();
+    const events = await cluster.history("x1");
+    expect(events.at(-1)).toMatchObject({ type: "executionEnded", state: "succeeded" });
+  });
 });

@@ -68,6 +68,26 @@ describe("two engines", () => {
     expect(count(await cluster.history(`${id}/c/0`), "executionStarted")).toBe(1);
   });
 
+  it.each(["the same engine", "the other engine"])(
+    "a worker that was away when its job was cancelled is told as soon as it is back at %s",
+    async (where) => {
+      const clock = new ManualClock();
+      cluster = new Cluster({ clock });
+      const [first, second] = [await cluster.engine("e1"), await cluster.engine("e2")];
+      await share(first, second);
+      cluster.register("one", { steps: { a: run() } });
+      const worker = await cluster.worker(first, { run: () => undefined });
+      const id = idOn(first, "x");
+      await cluster.start(id, "one");
+      await worker.until(() => worker.running.size === 1);
+      worker.close();
+      await cluster.deliver(id, { kind: "cancel", id: "c1", reason: "enough", by: "me" });
+      await worker.connect((where.startsWith("the same") ? first : second).channel);
+      // The clock stands still: no renewal says it.
+      expect(ended(await cluster.ended(id, 5_000))).toMatchObject({ state: "cancelled" });
+    },
+  );
+
   it("cancelling a parent cancels its child on the other engine", async () => {
     const [first, second] = await pair();
     cluster.register("child", { steps: { a: { wait: { signal: "never" } } } });
