@@ -91,7 +91,7 @@ export async function createOrchestrator(options: EmbeddedOptions = {}): Promise
   checkOptions(options);
   const keeps = options.data !== undefined && options.data !== ":memory:";
   const directory = keeps ? resolve(options.data as string) : mkdtempSync(join(tmpdir(), "hodei-"));
-  mkdirSync(directory, { recursive: true });
+  makeFolder(directory);
   const logger = options.logger ?? silentLogger;
   const store = openSqliteStore({
     directory: keeps ? join(directory, "store") : ":memory:",
@@ -117,6 +117,15 @@ export async function createOrchestrator(options: EmbeddedOptions = {}): Promise
     await store.close();
     if (!keeps) rmSync(directory, { recursive: true, force: true });
     throw error;
+  }
+}
+
+function makeFolder(directory: string): void {
+  try {
+    mkdirSync(directory, { recursive: true });
+  } catch (error) {
+    const { message } = error as Error;
+    throw new HodeiError("INVALID_ARGUMENT", `no data folder can be made: ${message}`, { field: "data", cause: error });
   }
 }
 

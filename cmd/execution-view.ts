@@ -1,6 +1,6 @@
 import { styleText } from "node:util";
 import type { ExecutionView, StepView } from "../transport/api/execution.ts";
-import { isoTime, shortDuration, table } from "./output.ts";
+import { type Format, isoTime, printOne, shortDuration, table } from "./output.ts";
 
 /** What `run`, `get execution` and `describe execution` print under `-o json`: docs/schemas/execution.json. */
 export type ExecutionJson = {
@@ -81,13 +81,23 @@ function stepJson(step: StepView): StepJson {
 const parsed = (text: string | undefined): unknown =>
   text === undefined || text === "" ? null : (JSON.parse(text) as unknown);
 
-/** `describe execution`, and the end of `run`. */
+/** What `get execution`, `describe execution` and the end of `run` print. */
+export function printExecution(format: Format, view: ExecutionView, nowMs: number): void {
+  printOne(
+    format,
+    format === "table" || format === "wide" ? view : executionJson(view),
+    () => executionText(view, nowMs),
+    () => view.id,
+  );
+}
+
+/** The same, for people. */
 export function executionText(view: ExecutionView, nowMs: number): string {
   const head = [
     ["Execution", view.id],
     ["Workflow", `${view.workflow}@${view.version}`],
     ["State", paint(view.state)],
-    ["Engine", `${view.engine ?? "-"} (shard ${view.shard})`],
+    ["Shard", `${view.shard}${view.engine === undefined ? "" : ` on ${view.engine}`}`],
     ["Started", isoTime(view.startedAtMs) ?? "-"],
     ["Took", shortDuration((view.endedAtMs ?? nowMs) - view.startedAtMs)],
     ...(view.parent === undefined ? [] : [["Parent", view.parent.executionId]]),

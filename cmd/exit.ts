@@ -36,12 +36,19 @@ function isUsage(error: unknown): boolean {
   return error instanceof UsageError || (error instanceof Error && error.name === "CommanderError");
 }
 
-const NOBODY_THERE = "Start a cluster with: hodei dev. Or name one with --address or HODEI_ADDRESS.";
+/** What only the command can advise: its own flags. */
+function advice({ code, facts }: HodeiError): string | undefined {
+  if (facts["evidence"] === "refused")
+    return "Start a cluster with: hodei dev. Or name one with --address or HODEI_ADDRESS.";
+  if (code === "ADDRESS_IN_USE") return "Stop that process, or choose another port with --port (0 takes a free one).";
+  return undefined;
+}
 
 /** For people, or under `-o json` one line of `{code, message, field?, hint?, violations?}`; both on stderr. */
 export function describeError(error: unknown, json: boolean): string {
-  const { code, message, field, violations, facts, hint: given } = toHodeiError(error);
-  const hint = given ?? (facts["evidence"] === "refused" ? NOBODY_THERE : undefined);
+  const known = toHodeiError(error);
+  const { code, message, field, violations } = known;
+  const hint = known.hint ?? advice(known);
   if (json)
     return JSON.stringify({ code, message, field, hint, violations: violations.length > 0 ? violations : undefined });
   // One violation without a place is the message again.

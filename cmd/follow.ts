@@ -1,4 +1,5 @@
 import { styleText } from "node:util";
+import { systemClock, type Timer } from "../base/clock.ts";
 import type { ExecutionView, StepView } from "../transport/api/execution.ts";
 import { isHodeiError } from "../workflow/errors.ts";
 import type { HistoryEvent } from "../workflow/event.ts";
@@ -22,6 +23,7 @@ export async function follow(session: Session, id: string, options: { logs: bool
     return view;
   } finally {
     stop.abort();
+    screen.close();
   }
 }
 
@@ -75,6 +77,8 @@ type Screen = {
   change(event: HistoryEvent, view: ExecutionView): void;
   line(text: string): void;
   end(view: ExecutionView): void;
+  /** However the following ended. */
+  close(): void;
 };
 
 function plainLines(): Screen {
@@ -97,6 +101,7 @@ function plainLines(): Screen {
       const took = view.endedAtMs === undefined ? "" : ` in ${shortDuration(view.endedAtMs - view.startedAtMs)}`;
       say(`${view.workflow}@${view.version} ${view.id}: ${view.state}${took}`);
     },
+    close: () => undefined,
   };
 }
 
@@ -112,12 +117,17 @@ const MARKS = {
   pending: " ",
 } as const;
 const COLOURS = { succeeded: "green", failed: "red", running: "cyan", cancelled: "yellow" } as const;
-/** A tree taller than this shows what moves and counts the rest. */
+/** A tree taller than this, or than the screen, shows what moves and counts the rest: what scrolled away stays there. */
 const TREE_ROWS_MAX = 30;
+const treeRows = (): number => Math.max(1, Math.min(TREE_ROWS_MAX, (process.stderr.rows || 24) - 3));
+
+/** Durations move though nothing happens. */
+const TICK_MS = 1_000;
 
 function liveTree(now: () => number): Screen {
   let drawn = 0;
   let latest: ExecutionView | undefined;
+  let ticking: Timer | undefined;
   const erase = (): void => {
     if (drawn > 0) process.stderr.write(`\u001b[${drawn}A\u001b[0J`);
     drawn = 0;
@@ -128,11 +138,19 @@ function liveTree(now: () => number): Screen {
     process.stderr.write(`${lines.join("\n")}\n`);
     drawn = lines.length;
   };
+  const redraw = (): void => {
+    erase();
+    draw();
+  };
+  const tick = (): void => {
+    redraw();
+    ticking = systemClock.after(TICK_MS, tick);
+  };
   return {
     change(_, view) {
       latest = view;
-      erase();
-      draw();
+      if (ticking === undefined) tick();
+      else redraw();
     },
     line(text) {
       erase();
@@ -141,9 +159,9 @@ function liveTree(now: () => number): Screen {
     },
     end(view) {
       latest = view;
-      erase();
-      draw();
+      redraw();
     },
+    close: () => ticking?.cancel(),
   };
 }
 
@@ -151,19 +169,22 @@ function treeLines(view: ExecutionView, nowMs: number): string[] {
   const depth = depths(view.steps);
   const settled = (step: StepView): boolean => ["succeeded", "skipped", "pending"].includes(step.state);
   const shown =
-    view.steps.length <= TREE_ROWS_MAX
-      ? view.steps
-      : view.steps.filter((step) => !settled(step)).slice(0, TREE_ROWS_MAX);
+    view.steps.length <= treeRows() ? view.steps : view.steps.filter((step) => !settled(step)).slice(0, treeRows());
   const rows = shown.map((step) => {
     const colour = COLOURS[step.state as keyof typeof COLOURS];
-    const text = `${"  ".repeat(1 + (depth.get(step.id) ?? 0))}${MARKS[step.state]} ${stepName(step)}${tookOf(step, nowMs)}`;
+    const text = fitting(
+      `${"  ".repeat(1 + (depth.get(step.id) ?? 0))}${MARKS[step.state]} ${stepName(step)}${tookOf(step, nowMs)}`,
+    );
     return colour === undefined ? text : styleText(colour, text, { stream: process.stderr });
   });
   const hidden = view.steps.length - shown.length;
   const head = `${view.workflow}@${view.version} ${view.id} ${view.state} ${shortDuration((view.endedAtMs ?? nowMs) - view.startedAtMs)}`;
-  return [head, ...rows, ...(hidden > 0 ? [`  and ${hidden} more steps`] : [])].map((line) =>
-    line.slice(0, process.stderr.columns ?? 120),
-  );
+  return [fitting(head), ...rows, ...(hidden > 0 ? [`  and ${hidden} more steps`] : [])];
+}
+
+/** One row of the screen: a longer one would wrap and be erased in part. A terminal may say that it has 0 columns. */
+function fitting(line: string): string {
+  return line.slice(0, process.stderr.columns || 120);
 }
 
 function tookOf(step: StepView, nowMs?: number): string {

@@ -1,3 +1,4 @@
+import { stripVTControlCharacters } from "node:util";
 import { stringify } from "yaml";
 import { UsageError } from "./exit.ts";
 
@@ -31,6 +32,7 @@ export function printRows<Row extends object>(
       return rows.forEach((row) => print(name(row)));
     case "table":
     case "wide":
+      if (rows.length === 0) return say("none found");
       return print(
         table(
           rows,
@@ -79,11 +81,13 @@ export function table<Row>(rows: readonly Row[], columns: readonly Column<Row>[]
     columns.map((column) => column.title.toUpperCase()),
     ...rows.map((row) => columns.map((column) => column.cell(row))),
   ];
-  const widths = columns.map((_, at) => Math.max(...cells.map((line) => line[at]?.length ?? 0)));
+  // A colour's escapes take no place on the screen.
+  const shown = (cell: string): number => stripVTControlCharacters(cell).length;
+  const widths = columns.map((_, at) => Math.max(...cells.map((line) => shown(line[at] ?? ""))));
   return cells
     .map((line) =>
       line
-        .map((cell, at) => cell.padEnd(widths[at] ?? 0))
+        .map((cell, at) => cell + " ".repeat((widths[at] ?? 0) - shown(cell)))
         .join("  ")
         .trimEnd(),
     )
@@ -104,4 +108,12 @@ export function shortDuration(ms: number): string {
   if (seconds < 86_400)
     return `${Math.floor(seconds / 3600)}h${String(Math.floor(seconds / 60) % 60).padStart(2, "0")}m`;
   return `${Math.floor(seconds / 86_400)}d`;
+}
+
+/** A number that a flag gives. */
+export function whole(flag: string, text: string, least: number, most: number): number {
+  const value = Number(text);
+  if (!/^\d+$/.test(text) || value < least || value > most)
+    throw new UsageError(`--${flag} ${text} is not a whole number from ${least} to ${most}`, flag);
+  return value;
 }

@@ -2,6 +2,7 @@ import type { Clock } from "../base/clock.ts";
 import type { ClassDemand, ExecutionHead, JobRecord, Store } from "../store/store.ts";
 import type { JobView, SubmitRequest } from "../transport/api/job.ts";
 import type { CallContext, ServiceHandlers } from "../transport/transport.ts";
+import type { Step } from "../workflow/definition.ts";
 import { formatDuration } from "../workflow/duration.ts";
 import { HodeiError } from "../workflow/errors.ts";
 import { displayState } from "../workflow/execution.ts";
@@ -126,7 +127,8 @@ export class Jobs implements Handlers {
 
   /** Nothing for workers to do: what it waits for instead, by step. */
   async #whyNoJob(head: ExecutionHead): Promise<string[]> {
-    const { execution } = await this.#options.executions.read(head.namespace, head.id);
+    const { execution, definition } = await this.#options.executions.read(head.namespace, head.id);
+    const defined = { ...definition.steps, ...definition.finally };
     const lines: string[] = [];
     for (const [step, { iterations, state }] of Object.entries(execution.steps)) {
       if (state !== "open") continue;
@@ -136,12 +138,19 @@ export class Jobs implements Handlers {
         if (one.state === "backoff") lines.push(`Step ${step}/${key} waits${until} before its next attempt.`);
         else if (one.childId !== undefined)
           lines.push(`Step ${step}/${key} waits for its sub-workflow ${one.childId}.`);
-        else if (one.untilMs !== undefined) lines.push(`Step ${step}/${key} waits for a signal or sleeps${until}.`);
-        else lines.push(`Step ${step}/${key} waits for a signal; send it with \`hodei signal ${head.id} NAME\`.`);
+        else lines.push(...whyWaiting(defined[step], `${step}/${key}`, head.id, until));
       }
     }
     return lines.length > 0 ? lines : ["It has no open job; its owner is about to decide what comes next."];
   }
+}
+
+/** A step that only time or a person can move. */
+function whyWaiting(step: Step | undefined, name: string, id: string, until: string): string[] {
+  if (step?.kind !== "wait") return [`Step ${name} sleeps${until}.`];
+  const what = step.approval === undefined ? `signal "${step.signal}"` : "approval";
+  const payload = step.approval === undefined ? "[JSON]" : `'{"approved": true}'`;
+  return [`Step ${name} waits for ${what}${until}; send it with: hodei signal ${id} ${step.signal} ${payload}`];
 }
 
 /** Where a queued job stands among those that ask for the same, and whether anything connected could serve them. */

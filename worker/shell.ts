@@ -50,6 +50,8 @@ type Exit = { code: number | null; signal: NodeJS.Signals | null };
  * the process ended: the caller knows why it aborted. Rejects only for defects of the machine (no disk, no process).
  */
 export async function runShell(job: AssignedJob, work: RunWork, parts: ShellParts): Promise<Outcome> {
+  const unusable = Object.keys(work.env).find((name) => `${name}${work.env[name] ?? ""}`.includes("\0"));
+  if (unusable !== undefined) return withNul(unusable);
   const folder = await mkdtemp(join(parts.directory, "job-"));
   try {
     const script = join(folder, "script.sh");
@@ -66,7 +68,9 @@ export async function runShell(job: AssignedJob, work: RunWork, parts: ShellPart
     const exit = await runGroup(argvOf(work.shell, script), { cwd, env }, parts);
     parts.log.close();
     if (exit.code === 0) return await outputsOf(output);
-    return failureOf(exit, await oomRose(exit, killsBefore), parts.log.lastLine(200));
+    // A shell puts the script's name before its own complaints; the folder says nothing and fills the line.
+    const lastLine = parts.log.lastLine(400).replaceAll(`${folder}/`, "");
+    return failureOf(exit, await oomRose(exit, killsBefore), lastLine.slice(0, 200));
   } finally {
     parts.log.close();
     await rm(folder, { recursive: true, force: true, maxRetries: 3 });
@@ -177,6 +181,12 @@ async function readBounded(path: string): Promise<string> {
 async function oomRose(exit: Exit, before: number | undefined): Promise<boolean> {
   if (before === undefined || (exit.signal !== "SIGKILL" && exit.code !== 137)) return false;
   return ((await oomKills()) ?? 0) > before;
+}
+
+/** The operating system ends a variable there: whoever wrote it would find it cut, and no other worker could do better. */
+function withNul(name: string): Outcome {
+  const message = `the environment variable ${JSON.stringify(name)} holds a NUL character, which none can`;
+  return { kind: "failed", failure: { class: "user", type: "InvalidEnvironment", message } };
 }
 
 function failureOf(exit: Exit, outOfMemory: boolean, lastLine: string): Outcome {

@@ -27,6 +27,7 @@ describe("stepViews", () => {
     expect(rows[2]).toMatchObject({ worker: "w2", startedAtMs: 5 });
     expect(rows[3]?.reason).toBe("for signal go");
     expect(rows[4]).toMatchObject({ childId: "x/c/0", kind: "workflow" });
+    expect(rows[3]?.startedAtMs, "nothing stands before a wait").toBe(rows[3]?.queuedAtMs);
     expect(rows[5]?.reason).toBe("no worker is free");
     expect(rows[6]).toMatchObject({ inFinally: true, attempts: 0 });
   });

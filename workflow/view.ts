@@ -93,7 +93,10 @@ function iterationRow(
   if (worker !== undefined) row.worker = worker;
   if (childId !== undefined) row.childId = childId;
   if (queuedAtMs !== undefined) row.queuedAtMs = queuedAtMs;
-  if (startedAtMs !== undefined) row.startedAtMs = startedAtMs;
+  // No queue stands before what no worker runs. A worker's clock may be ahead of the store's.
+  const byWorker = step.kind === "run" || step.kind === "task";
+  const began = byWorker ? startedAtMs : (startedAtMs ?? queuedAtMs);
+  if (began !== undefined) row.startedAtMs = Math.min(began, endedAtMs ?? began);
   if (endedAtMs !== undefined) row.endedAtMs = endedAtMs;
   if (outputs !== undefined) row.outputsJson = JSON.stringify(outputs);
   if (error !== undefined) row.error = errorRow(error);

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { loadConfig } from "../config.ts";
-import { UsageError } from "../exit.ts";
+import { whole } from "../output.ts";
 
 type DevFlags = {
   data: string;
@@ -51,11 +51,4 @@ export function addProcessCommands(program: Command): void {
       const { runWorker } = await import("../worker.ts");
       process.exitCode = await runWorker(loadConfig());
     });
-}
-
-function whole(name: string, text: string, least: number, most: number): number {
-  const value = Number(text);
-  if (!/^\d+$/.test(text) || value < least || value > most)
-    throw new UsageError(`--${name} ${text} is not a whole number from ${least} to ${most}`, name);
-  return value;
 }

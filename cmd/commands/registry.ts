@@ -22,21 +22,21 @@ export function addRegistryCommands(program: Command): void {
   program
     .command("plan")
     .description("show what apply would do, and the least version bump that the change needs")
-    .argument("[files...]")
-    .option("-f, --file <file...>")
+    .argument("[files...]", "paths, or - for standard input")
+    .option("-f, --file <file...>", "the same, as an option")
     .action((files: string[], flags: { file?: string[] }, command: Command) =>
       plan([...files, ...(flags.file ?? [])], command),
     );
   program
     .command("lint")
     .description("check definitions without a server")
-    .argument("<files...>")
+    .argument("<files...>", "paths, or - for standard input")
     .action((files: string[], _: object, command: Command) => lint(files, command));
   program
     .command("promote")
     .description("point a channel at a published version; an older one rolls back")
     .argument("<name>", "NAME@VERSION, or NAME")
-    .argument("[version]")
+    .argument("[version]", "when NAME has none")
     .option("--channel <channel>", "which channel", "stable")
     .action((name: string, version: string | undefined, flags: { channel: string }, command: Command) =>
       promote(name, version, flags.channel, command),
@@ -44,7 +44,8 @@ export function addRegistryCommands(program: Command): void {
   program
     .command("delete")
     .description("delete a version that nothing needs")
-    .argument("<words...>", "NAME@VERSION, or: workflow NAME VERSION")
+    .usage("[options] NAME@VERSION")
+    .argument("<workflow...>", "NAME@VERSION, or: workflow NAME VERSION")
     .action((words: string[], _: object, command: Command) => remove(words, command));
 }
 
@@ -75,7 +76,8 @@ export function readText(file: string): string {
   try {
     return readFileSync(file === "-" ? 0 : file, "utf8");
   } catch (error) {
-    throw new HodeiError("INVALID_ARGUMENT", `${file} cannot be read`, { field: "file", cause: error });
+    const { message } = error as Error;
+    throw new HodeiError("INVALID_ARGUMENT", `${file} cannot be read: ${message}`, { field: "file", cause: error });
   }
 }
 
@@ -112,6 +114,7 @@ async function plan(files: readonly string[], command: Command): Promise<void> {
 
 function planText(plan: PlanResponse): string {
   const against = plan.previousVersion === undefined ? "first version" : `against ${plan.previousVersion}`;
+  if (plan.action === "unchanged") return `${plan.name}@${plan.version}: unchanged, it is published already`;
   const lines = [
     `${plan.name}@${plan.version}: ${plan.action} (${against})`,
     ...(plan.previousVersion === undefined

@@ -1,9 +1,8 @@
 import type { Command } from "commander";
-import type { ExecutionView } from "../../transport/api/execution.ts";
 import { EXIT, UsageError } from "../exit.ts";
-import { executionJson, executionText } from "../execution-view.ts";
+import { printExecution } from "../execution-view.ts";
 import { follow } from "../follow.ts";
-import { print, printOne, say } from "../output.ts";
+import { print, say } from "../output.ts";
 import { type Session, withClient } from "../session.ts";
 import { readText } from "./registry.ts";
 
@@ -22,8 +21,8 @@ type RunFlags = {
 export function addRunCommands(program: Command): void {
   program
     .command("run")
-    .description("start a workflow: NAME, NAME@RANGE or NAME@CHANNEL")
-    .argument("<workflow>")
+    .description("start a workflow")
+    .argument("<workflow>", "NAME, NAME@RANGE or NAME@CHANNEL")
     .option("--input <json>", "JSON text, or @FILE, or @- for standard input")
     .option("--id <id>", "the execution's id; the same id and request again gives the same execution")
     .option("--label <key=value...>", "labels of the execution")
@@ -34,13 +33,13 @@ export function addRunCommands(program: Command): void {
   program
     .command("submit")
     .description("run one command as a job: hodei submit [options] -- COMMAND...")
-    .argument("<command...>")
-    .option("--id <id>")
+    .argument("<command...>", "the command and its arguments, after --")
+    .option("--id <id>", "the execution's id; the same id and request again gives the same execution")
     .option("--label <expression>", "what the worker must offer, e.g. 'linux && node@>=20'")
     .option("--cpu <quantity>", "e.g. 500m or 2")
     .option("--memory <quantity>", "e.g. 512Mi or 4Gi")
     .option("--priority <priority>", "low, normal or high")
-    .option("--env <name=value...>")
+    .option("--env <name=value...>", "environment of the command")
     .option("--wait", "until it has ended")
     .option("--follow", "the same, showing its output")
     .action((words: string[], flags: SubmitFlags, command: Command) => submit(words, flags, command));
@@ -99,20 +98,13 @@ async function seeThrough(
   if (!flags.wait && !flags.follow) {
     const view = await session.client.get(id);
     if (session.format === "table" || session.format === "wide") say(words);
-    return session.format === "table" || session.format === "wide" ? print(id) : printView(session, view);
+    return session.format === "table" || session.format === "wide"
+      ? print(id)
+      : printExecution(session.format, view, session.now());
   }
   const view = flags.follow ? await follow(session, id, { logs: true }) : await session.client.wait(id);
-  printView(session, view);
+  printExecution(session.format, view, session.now());
   if (view.state !== "succeeded") process.exitCode = EXIT.executionFailed;
-}
-
-function printView(session: Session, view: ExecutionView): void {
-  printOne(
-    session.format,
-    session.format === "table" || session.format === "wide" ? view : executionJson(view),
-    () => executionText(view, session.now()),
-    () => view.id,
-  );
 }
 
 function inputOf(text: string | undefined): unknown {

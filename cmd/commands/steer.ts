@@ -9,7 +9,8 @@ export function addSteerCommands(program: Command): void {
   program
     .command("cancel")
     .description("stop an execution; its finally steps still run")
-    .argument("<words...>", "ID")
+    .usage("[options] [execution] ID")
+    .argument("<id...>", "the execution")
     .option("--reason <text>", "kept in the history", "")
     .action((words: string[], flags: { reason: string }, command: Command) =>
       withClient(command, async (session) => {
@@ -20,9 +21,9 @@ export function addSteerCommands(program: Command): void {
   program
     .command("signal")
     .description("send a signal, or an approval, to an execution that waits for it")
-    .argument("<id>")
-    .argument("<name>")
-    .argument("[payload]", "JSON")
+    .argument("<id>", "the execution")
+    .argument("<name>", "the signal that a step waits for; that of an approval is its step's id")
+    .argument("[payload]", 'JSON; for an approval {"approved": true, "comment": "…"}')
     .action((id: string, name: string, payload: string | undefined, _: object, command: Command) =>
       withClient(command, async (session) => {
         await session.client.signal(id, name, payloadOf(payload));
@@ -36,7 +37,8 @@ export function addSteerCommands(program: Command): void {
   program
     .command("retry")
     .description("run the failed steps of an ended execution again, and what depends on them")
-    .argument("<words...>", "ID")
+    .usage("[options] [execution] ID")
+    .argument("<id...>", "the execution")
     .option("--step <id...>", "these steps instead")
     .action((words: string[], flags: { step?: string[] }, command: Command) =>
       withClient(command, async (session) => {
@@ -47,8 +49,8 @@ export function addSteerCommands(program: Command): void {
   program
     .command("engine")
     .description("engine drain NAME: move its shards and workers to the others")
-    .argument("<verb>")
-    .argument("<name>")
+    .argument("<verb>", "drain")
+    .argument("<name>", "the engine")
     .action((verb: string, name: string, _: object, command: Command) => {
       if (verb !== "drain") throw new UsageError(`engine ${verb}: the verb is drain`, "verb");
       return withClient(command, async (session) => {
@@ -73,7 +75,8 @@ function simple(
   program
     .command(name)
     .description(description)
-    .argument("<words...>", "ID")
+    .usage("[options] [execution] ID")
+    .argument("<id...>", "the execution")
     .action((words: string[], _: object, command: Command) =>
       withClient(command, async (session) => {
         await send(session, idOf(words));

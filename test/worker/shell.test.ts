@@ -76,6 +76,22 @@ describe("shell steps", () => {
     expect(engine.logText(job.jobId)).toBe("before\nno such thing\n");
   });
 
+  it("names a command that is not there without the folder of the script", async () => {
+    const { outcome } = await engine.run(shellJob("exec nosuchcommand"));
+    expect(outcome).toMatchObject({ kind: "failed", failure: { class: "user", exitCode: 127 } });
+    const words = outcome.kind === "failed" ? outcome.failure.message : "";
+    expect(words).toContain("nosuchcommand: not found");
+    expect(words).not.toContain(directory.path);
+  });
+
+  it("blames a variable that no process can be given on who wrote it, not on the worker", async () => {
+    const { outcome } = await engine.run(shellJob("true", {}, { WHO: "a\u0000b" }));
+    expect(outcome).toMatchObject({
+      kind: "failed",
+      failure: { class: "user", message: expect.stringContaining('"WHO"') },
+    });
+  });
+
   it("runs bash with pipefail when asked", async () => {
     const job = shellJob("", {
       work: { kind: "run", script: "a=(1 2); false | echo ${#a[@]}", shell: "bash", env: {} },
