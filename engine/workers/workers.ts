@@ -185,10 +185,9 @@ export class Workers {
     const held = record ? heldBy(record, of) : undefined;
     if (!record || !held) return this.#keepUnheard(of);
     if (held.state === "waiting") this.#dispatch.cancelWaiting(record, held);
+    else if (!record.stream) this.#keepUnheard(of);
     else this.#dispatch.cancel(record, held, "cancelled");
   }
-}
-    else if (!record.stream) this.#keepUnheard(of);
 
   /** Its worker is away, or on its way here (the store tells of it as soon as the job is adopted). The renewal tells again. */
   #keepUnheard({ jobId, token }: { jobId: string; token: string }): void {
@@ -204,3 +203,4 @@ export class Workers {
       if (this.#unheard.delete(token)) this.#cancel({ jobId, token });
     }
   }
+}
