@@ -51,9 +51,8 @@ export function describeError(error: unknown, json: boolean): string {
   const hint = known.hint ?? advice(known);
   if (json)
     return JSON.stringify({ code, message, field, hint, violations: violations.length > 0 ? violations : undefined });
-  // One violation without a place is the message again.
-  const told =
-    violations.length === 1 && violations[0]?.line === undefined && message.includes(violations[0]?.message ?? "");
+  // A message about one violation has told it, place and all.
+  const told = violations.length === 1 && message.includes(violations[0]?.message ?? "");
   const places = (told ? [] : violations).map(({ file, line, column, path, message: what }) => {
     const place = file === undefined && line === undefined ? "" : `${file ?? "line"}:${line ?? 1}:${column ?? 1}: `;
     return `  ${place}${path === "" ? "" : `${path}: `}${what}`;

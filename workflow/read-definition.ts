@@ -144,7 +144,11 @@ function readSteps(reader: Reader, field: Field | undefined, defaults: StepDefau
   for (const id of read.keys) {
     const entry = read.get(id);
     if (entry === undefined) continue;
-    if (!NAME.test(id) || id.length > LIMITS.idLength || id in Object.prototype) {
+    if (id.length > LIMITS.idLength) {
+      reader.refuse(entry, `a step id has at most ${LIMITS.idLength} characters, not ${id.length}`, "key");
+      continue;
+    }
+    if (!NAME.test(id) || id in Object.prototype) {
       reader.refuse(entry, `${JSON.stringify(id)} is no step id: letters, digits, _ and -, a letter first`, "key");
       continue;
     }

@@ -4,7 +4,7 @@ import { pathToFileURL } from "node:url";
 import type { Command } from "commander";
 import type { PlanResponse } from "../../transport/api/workflow.ts";
 import { loadDefinition } from "../../workflow/load.ts";
-import { HodeiError } from "../../workflow/errors.ts";
+import { HodeiError, isHodeiError } from "../../workflow/errors.ts";
 import { UsageError } from "../exit.ts";
 import { formatOf, print, printOne, printRows, table } from "../output.ts";
 import { type GlobalFlags, withClient } from "../session.ts";
@@ -113,10 +113,11 @@ async function plan(files: readonly string[], command: Command): Promise<void> {
 }
 
 function planText(plan: PlanResponse): string {
-  const against = plan.previousVersion === undefined ? "first version" : `against ${plan.previousVersion}`;
+  const first = plan.action === "create" ? " (first version)" : "";
+  const against = plan.previousVersion === undefined ? first : ` (against ${plan.previousVersion})`;
   if (plan.action === "unchanged") return `${plan.name}@${plan.version}: unchanged, it is published already`;
   const lines = [
-    `${plan.name}@${plan.version}: ${plan.action} (${against})`,
+    `${plan.name}@${plan.version}: ${plan.action}${against}`,
     ...(plan.previousVersion === undefined
       ? []
       : [`  the change needs a ${plan.requiredBump} bump, the version makes a ${plan.actualBump} one`]),
@@ -137,10 +138,17 @@ function planText(plan: PlanResponse): string {
 
 async function lint(files: readonly string[], command: Command): Promise<void> {
   const format = formatOf(command.optsWithGlobals<GlobalFlags>().output);
-  const checked = (await sourcesOf(files)).map(({ file, text }) => {
-    const { name, version } = loadDefinition(text, { file });
-    return { file, name, version, result: "ok" };
-  });
+  const checked: { file: string; name: string; version: string; result: string }[] = [];
+  const wrong: HodeiError[] = [];
+  for (const { file, text } of await sourcesOf(files)) {
+    try {
+      const { name, version } = loadDefinition(text, { file });
+      checked.push({ file, name, version, result: "ok" });
+    } catch (error) {
+      if (!isHodeiError(error)) throw error;
+      wrong.push(error);
+    }
+  }
   printRows(
     format,
     checked,
@@ -151,6 +159,14 @@ async function lint(files: readonly string[], command: Command): Promise<void> {
     ],
     (row) => `${row.name}@${row.version}`,
   );
+  const [first] = wrong;
+  if (first === undefined) return;
+  if (wrong.length === 1) throw first;
+  const message = `${wrong.length} of ${files.length} files do not hold`;
+  const violations = wrong.flatMap((error) =>
+    error.violations.length > 0 ? error.violations : [{ path: "", message: error.message }],
+  );
+  throw new HodeiError(first.code, message, { violations });
 }
 
 /** NAME@VERSION, or the two apart. */
