@@ -1,12 +1,21 @@
 import { defineConfig } from "vitest/config";
 
+const NEVER = ["**/node_modules/**", "dist/**"];
+/** Tests of functions and objects alone: no socket, no child, no file that another would meet. */
+const PURE = ["{base,workflow,sdk}/**/*.test.ts", "engine/scheduler/**/*.test.ts", "orchestrator/**/*.test.ts"];
+/** Whole programs as child processes; `npm run check` leaves them to `npm test`. */
+const WHOLE = ["test/e2e/**/*.test.ts"];
+
 export default defineConfig({
   test: {
-    include: ["**/*.test.ts"],
-    exclude: ["node_modules/**", "dist/**"],
     testTimeout: 30_000,
     hookTimeout: 30_000,
-    fileParallelism: true,
     maxWorkers: 2,
+    projects: [
+      // One module graph for all files of a worker: importing it anew for each was a third of their CPU (15.1 s → 10.6 s).
+      { extends: true, test: { name: "pure", include: PURE, exclude: NEVER, isolate: false } },
+      { extends: true, test: { name: "parts", include: ["**/*.test.ts"], exclude: [...NEVER, ...PURE, ...WHOLE] } },
+      { extends: true, test: { name: "whole", include: WHOLE, exclude: NEVER } },
+    ],
   },
 });

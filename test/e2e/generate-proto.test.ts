@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 
-const ROOT = join(import.meta.dirname, "..");
+const ROOT = join(import.meta.dirname, "../..");
 const SOURCES = ["proto", "buf.yaml", "buf.gen.yaml", "generate-proto.sh"];
 
 describe("generate-proto.sh --verify", () => {
