@@ -10,9 +10,22 @@ export type Random = {
   id(): string;
 };
 
+/** Asked for in one go: a call for eight bytes costs as much as one for four thousand, and was 1.5 % of an engine's time. */
+const POOL_BYTES = 4096;
+let pool = Buffer.alloc(0);
+
+/** Bytes that nobody had before: each is handed out once. */
+function fresh(bytes: number): Buffer {
+  if (bytes > POOL_BYTES) return randomBytes(bytes);
+  if (pool.length < bytes) pool = randomBytes(POOL_BYTES);
+  const taken = pool.subarray(0, bytes);
+  pool = pool.subarray(bytes);
+  return taken;
+}
+
 export const systemRandom: Random = {
-  float: () => randomBytes(6).readUIntBE(0, 6) / 2 ** 48,
-  hex: (bytes) => randomBytes(bytes).toString("hex"),
+  float: () => fresh(6).readUIntBE(0, 6) / 2 ** 48,
+  hex: (bytes) => fresh(bytes).toString("hex"),
   id: () => randomUUIDv7(),
 };
 
