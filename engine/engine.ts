@@ -213,6 +213,8 @@ class EngineProcess implements Engine {
     this.#outbox.stop();
     await this.#retention.stop();
     const late = this.#options.clock.after(STOP_MS, () => this.#ownership.abandon());
+    // What the stop itself has ended is said under this session, or the next owner waits 45 s for each of them.
+    await this.#workers.reported();
     await this.#ownership.stop().finally(() => late.cancel());
     this.#unwatch?.();
     this.#events.emit("EngineStopped", `engine ${this.name} stopped`);

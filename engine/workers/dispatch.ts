@@ -92,10 +92,10 @@ export class Dispatch {
     held.deadline = this.#context.clock.after(delayMs, action);
   }
 
-  /** Claimed for a worker that went while the store answered. */
+  /** Claimed for a worker that went while the store answered: nobody has seen the job, so it is nobody's loss. */
   #homeless(worker: string, held: Held): void {
     this.#context.logger.warn({ job: held.jobId, worker }, "claimed for a worker that is gone");
-    this.#end(held, { kind: "lost", reason: "the worker went away before the job reached it" });
+    this.#end(held, { kind: "rejected", reason: "the worker went away before the job reached it", spends: false });
   }
 }
 

@@ -96,6 +96,7 @@ export class Liveness {
     workers.delete(record.id);
     record.state = "failed";
     const jobs = [...record.held.values()];
+    const spends = this.#context.stopping() ? { spends: false as const } : {};
     logger.warn({ worker: record.id, jobs: jobs.length, reason }, "worker failed");
     emit("WorkerFailed", `worker ${record.hello.name} is lost: ${reason}`, {
       worker: record.id,
@@ -103,7 +104,7 @@ export class Liveness {
     });
     for (const held of jobs) {
       const workspace = held.job?.workspace;
-      const lost: Outcome = { kind: "lost", reason: `worker ${record.hello.name}: ${reason}` };
+      const lost: Outcome = { kind: "lost", reason: `worker ${record.hello.name}: ${reason}`, ...spends };
       this.#settling.end(held, workspace === undefined ? lost : { ...lost, workspace });
       this.#context.holders.delete(held.jobId);
     }

@@ -31,7 +31,9 @@ export class Reports {
     if (!of) return "stale";
     metrics.count("hodei_job_outcomes_total", { outcome: report.outcome.kind });
     const shard = shardOf(of.namespace, of.executionId, shards);
-    if (ownership.fence(shard) && report.executionUid !== undefined) {
+    // A loss is always for the store to judge: the worker may live on at another engine, which has adopted the job.
+    const judged = report.outcome.kind === "lost";
+    if (!judged && ownership.fence(shard) && report.executionUid !== undefined) {
       const { jobId, token, outcome, facts, executionUid: uid } = report;
       const { step, iteration, attempt } = of;
       const job = { namespace: of.namespace, executionId: of.executionId, shard };

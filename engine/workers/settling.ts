@@ -10,6 +10,8 @@ type Told = { jobId: string; token: string; startedAtMs?: number; endedAtMs?: nu
 /** The end of attempts: outcome into the store, then the acknowledgement to the worker, then room for the next job. */
 export class Settling {
   readonly #context: WorkersContext;
+  /** Outcomes on their way into the store. */
+  readonly #reporting = new Set<Promise<void>>();
   readonly #parts: () => { claims: Claims; reports: Reports; sendWaiting: (record: WorkerRecord) => void };
 
   constructor(
@@ -34,7 +36,7 @@ export class Settling {
     this.#observe(told, outcome);
     // Said twice (a new stream while the first report is under way): the first one acknowledges.
     if (held?.state === "reporting") return;
-    void this.#report(record, told, outcome, facts, held);
+    this.#begin(this.#report(record, told, outcome, facts, held));
   }
 
   /** An end that the worker did not tell of: lost, a timeout. */
@@ -50,7 +52,17 @@ export class Settling {
     }
     const facts: JobFacts = { ...held.facts, endedAtMs: clock.now() };
     if (held.startedAtMs !== undefined) facts.startedAtMs = held.startedAtMs;
-    void this.#report(record, held, outcome, facts, held);
+    this.#begin(this.#report(record, held, outcome, facts, held));
+  }
+
+  /** Resolves when none is on its way. */
+  async idle(): Promise<void> {
+    while (this.#reporting.size > 0) await Promise.allSettled(this.#reporting);
+  }
+
+  #begin(reporting: Promise<void>): void {
+    this.#reporting.add(reporting);
+    void reporting.finally(() => this.#reporting.delete(reporting));
   }
 
   /** The store wants nothing of it any more. */

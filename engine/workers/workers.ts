@@ -82,6 +82,11 @@ export class Workers {
     this.#context.holders.clear();
   }
 
+  /** Resolves when every outcome that is known here is in the store, or was given up for want of a session. */
+  async reported(): Promise<void> {
+    await this.#settling.idle();
+  }
+
   async readopt(session: string): Promise<void> {
     await this.#sessions.readopt(session);
     // What the old session had parked in the store went with it.
