@@ -10,7 +10,7 @@ import { pause } from "./wait.ts";
 /** From dialling to Welcome. */
 const WELCOME_MS = 5_000;
 /** The first retry is quick: an engine that restarts is back within a second. */
-const BACKOFF = { initialMs: 100, maxMs: 5_000 };
+const BACKOFF = { initialMs: 100, maxMs: 2_000 };
 /** A connection that lasted so long was a good one: its end starts the backoff anew. */
 const STABLE_MS = 5_000;
 /** An engine that takes nothing for so many messages is as good as gone. Results of more than a thousand jobs fit. */
@@ -52,6 +52,7 @@ export class Connection {
   #link: Link | undefined;
   #running: Promise<void> | undefined;
   #hurry = false;
+  #pausing = new AbortController();
 
   constructor(options: ConnectionOptions) {
     this.#options = options;
@@ -96,6 +97,12 @@ export class Connection {
     this.#link?.over.abort(new HodeiError("CANCELLED", "a newer stream replaces this one"));
   }
 
+  /** There is something to hand in and little time: the next tries come quickly. */
+  hurry(): void {
+    this.#hurry = true;
+    this.#pausing.abort();
+  }
+
   async #run(): Promise<void> {
     const { clock, random, logger } = this.#options;
     const stopped = this.#stop.signal;
@@ -112,7 +119,10 @@ export class Connection {
       if (end.lastedMs >= STABLE_MS || this.#hurry) attempt = 0;
       // A full round of the other addresses comes before the wait grows: one dead engine must not cost a second.
       const round = Math.floor(attempt++ / this.#addresses.length);
-      if (!this.#hurry) await pause(clock, fullJitterMs(round, random.float(), BACKOFF), stopped);
+      if (this.#hurry) continue;
+      this.#pausing = new AbortController();
+      const signal = AbortSignal.any([stopped, this.#pausing.signal]);
+      await pause(clock, fullJitterMs(round, random.float(), BACKOFF), signal);
     }
   }
 

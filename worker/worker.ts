@@ -240,6 +240,7 @@ class WorkerProcess implements Worker {
     if (this.#state !== "new") this.#state = "draining";
     try {
       await this.#starting;
+      if (!this.#connection.up) this.#connection.hurry();
       await this.#jobs.close({
         killAfterMs: STOP_GRACE_MS,
         handInMs: reason === "drained" || reason === "ephemeral" ? HAND_IN_MS : 0,
