@@ -38,6 +38,8 @@ export class TurnDraft {
   readonly #events: string[] = [];
   readonly #enqueue = new Map<string, Job>();
   readonly #cancel = new Set<string>();
+  /** Made and unmade within this commit: the store never hears of them, but their iterations wait for a last word. */
+  readonly #unmade = new Set<string>();
   /** Those of `#cancel` whose results must not be taken any more. */
   readonly #revoke = new Set<string>();
   readonly #withdraw = new Map<string, Envelope>();
@@ -73,8 +75,9 @@ export class TurnDraft {
   get outbox(): readonly OutboxEntry[] {
     return this.#outbox;
   }
+  /** Jobs that were told to stop, those that never came to the store among them. */
   get cancelled(): ReadonlySet<string> {
-    return this.#cancel;
+    return this.#unmade.size === 0 ? this.#cancel : new Set([...this.#cancel, ...this.#unmade]);
   }
 
   /** The jobs that this message withdraws from the queue. */
@@ -95,9 +98,8 @@ export class TurnDraft {
     for (const event of transition.events) this.#text(JSON.stringify(event));
     for (const job of transition.enqueue) this.#enqueue.set(job.id, job);
     for (const id of transition.cancel) {
-      // Made and unmade within one commit: the store never hears of it.
-      if (this.#enqueue.delete(id)) continue;
-      if (isQueueTimer(envelope.fire)) this.#withdraw.set(id, envelope);
+      if (this.#enqueue.delete(id)) this.#unmade.add(id);
+      else if (isQueueTimer(envelope.fire)) this.#withdraw.set(id, envelope);
       else this.#cancel.add(id);
     }
     for (const id of transition.revoke ?? []) if (this.#cancel.has(id)) this.#revoke.add(id);
