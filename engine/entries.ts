@@ -35,6 +35,11 @@ export class InboxEntries {
     };
   }
 
+  /** A shard went, perhaps because the store has lost its tail: what was taken may be in the inbox again, and counts. */
+  forgetTaken(): void {
+    this.#taken.clear();
+  }
+
   #remember(id: string): void {
     this.#taken.add(id);
     if (this.#taken.size <= REMEMBERED) return;

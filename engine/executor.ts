@@ -134,6 +134,7 @@ export class Executor {
       if (!actor.busy) this.#actors.delete(actor.key);
     }
     this.#quarantine.dropShard(shard);
+    this.#entries.forgetTaken();
   }
 
   /** Resolves when no turn of these shards is in flight. The shards must not be writable any more (`fence` undefined). */
@@ -210,8 +211,15 @@ export class Executor {
     }
     const batch = actor.mailbox.take(actor.alone > 0 ? 1 : TURN_MESSAGES);
     actor.alone = Math.max(actor.alone - 1, 0);
-    const turn = await this.#folder.fold(actor, fence, batch);
-    if (turn) await this.#committer.commit(actor, fence, turn);
+    const riding = actor.carried ? [actor.carried.envelope, ...batch] : batch;
+    try {
+      const turn = await this.#folder.fold(actor, fence, batch);
+      if (turn) await this.#committer.commit(actor, fence, turn);
+    } catch (error) {
+      // Nobody may be left waiting: `run` answers what is in the mailbox.
+      actor.mailbox.putBack(riding);
+      throw error;
+    }
   }
 
   #turnAway(actor: Actor): void {

@@ -8,7 +8,7 @@ import type { Message, Transition } from "../workflow/message.ts";
 import { transition } from "../workflow/transition.ts";
 import type { Actor } from "./actor.ts";
 import { dropState } from "./actor.ts";
-import type { ExecutorOptions } from "./executor.ts";
+import type { ExecutorHooks, ExecutorOptions } from "./executor.ts";
 import type { Committed, Envelope } from "./mailbox.ts";
 import type { Quarantine } from "./quarantine.ts";
 import { isQueueTimer, judgeQueueTimer } from "./queue-timeout.ts";
@@ -76,7 +76,7 @@ export class Folder {
       actor.carried = undefined;
     }
     for (const [index, envelope] of batch.entries()) {
-      const judged = await this.#judged(actor, envelope);
+      const judged = await this.#judged(actor, fence, envelope);
       if (!ownership.holds(fence)) {
         actor.mailbox.putBack([...draft.envelopes, ...batch.slice(index)]);
         return undefined;
@@ -91,14 +91,20 @@ export class Folder {
     return this.#turn(progress);
   }
 
-  async #judged(actor: Actor, envelope: Envelope): Promise<Envelope> {
-    if (!actor.state || !isQueueTimer(envelope.fire)) return envelope;
-    const { store, hooks } = this.#options;
-    return await judgeQueueTimer(envelope, {
-      state: actor.state,
-      store,
-      templateMismatches: (requirement) => hooks.templateMismatches(requirement),
-    });
+  async #judged(actor: Actor, fence: Fence, envelope: Envelope): Promise<Envelope> {
+    const { state } = actor;
+    if (!state || !isQueueTimer(envelope.fire)) return envelope;
+    const { store, hooks, clock, random, ownership } = this.#options;
+    const templateMismatches: ExecutorHooks["templateMismatches"] = (requirement) =>
+      hooks.templateMismatches(requirement);
+    const scope = { clock, random, goOn: () => ownership.holds(fence) };
+    try {
+      return await untilAnswered(scope, () => judgeQueueTimer(envelope, { state, store, templateMismatches }));
+    } catch (error) {
+      // The shard went while the store was away: whoever asked for this turn turns it away.
+      if (ownership.holds(fence) || !isHodeiError(error, "UNAVAILABLE", "DEADLINE_EXCEEDED")) throw error;
+      return envelope;
+    }
   }
 
   #turn(progress: Progress): Turn | undefined {

@@ -18,7 +18,7 @@ export type Envelope = {
   fire?: string;
   /** An outbox entry whose delivery was acknowledged. */
   outboxDone?: string;
-  /** Called exactly once. */
+  /** Called once; a mailbox sees to it that what comes after the first answer is ignored. */
   done(result: Result): void;
 };
 
@@ -52,7 +52,7 @@ export class Mailbox {
   }
 
   push(envelope: Envelope): void {
-    this.#envelopes.push(envelope);
+    this.#envelopes.push(answeredOnce(envelope));
   }
 
   take(limit: number): Envelope[] {
@@ -62,4 +62,15 @@ export class Mailbox {
   putBack(envelopes: readonly Envelope[]): void {
     if (envelopes.length > 0) this.#envelopes = [...envelopes, ...this.#envelopes];
   }
+}
+
+/** A turn that breaks half-way answers all that rode in it, and cannot know which of them it had answered before. */
+function answeredOnce(envelope: Envelope): Envelope {
+  let answered = false;
+  const done = (result: Result): void => {
+    if (answered) return;
+    answered = true;
+    envelope.done(result);
+  };
+  return { ...envelope, done };
 }

@@ -15,6 +15,7 @@ export function isQueueTimer(timer: string | undefined): boolean {
  * A queue timeout says that a job waited too long; only the store knows whether it still waits, and for what. Claimed:
  * the timer is taken off and nothing is folded. Waiting where nobody could ever run it: the message gets the words. The
  * answer may be old when the turn is committed, which is why the commit withdraws the job instead of cancelling it.
+ * Throws what the store throws; asking again is harmless.
  */
 export async function judgeQueueTimer(
   envelope: Envelope,
