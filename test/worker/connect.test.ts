@@ -1,11 +1,11 @@
 import { expect, it } from "vitest";
-import { ManualClock } from "../base/clock.ts";
-import { silentLogger } from "../base/log.ts";
-import { seededRandom } from "../base/random.ts";
-import type { Hello } from "../transport/api/worker.ts";
-import { createLocalNetwork, createLocalTransport } from "../transport/local.ts";
-import type { ServiceHandlers } from "../transport/transport.ts";
-import { Connection } from "./connect.ts";
+import { ManualClock } from "../../base/clock.ts";
+import { silentLogger } from "../../base/log.ts";
+import { seededRandom } from "../../base/random.ts";
+import type { Hello } from "../../transport/api/worker.ts";
+import { createLocalNetwork, createLocalTransport } from "../../transport/local.ts";
+import type { ServiceHandlers } from "../../transport/transport.ts";
+import { Connection } from "../../worker/connect.ts";
 
 it("in a hurry does not wait out the pause before the next try", async () => {
   const clock = new ManualClock();
