@@ -8,6 +8,7 @@ import type { Claims } from "./claims.ts";
 import type { WorkersContext } from "./context.ts";
 import type { Dispatch } from "./dispatch.ts";
 import { heldBy } from "./dispatch.ts";
+import { checkHello } from "./hello.ts";
 import type { Held, WorkerRecord } from "./record.ts";
 import type { Settling } from "./settling.ts";
 import { outgoing } from "./stream.ts";
@@ -55,19 +56,23 @@ export class Sessions {
       for await (const message of stream.messages) {
         if (record) {
           // A newer stream of the same worker was opened: this one is not listened to any more.
-          if (record.stream !== out) return;
-          this.#take(record, message);
-          if (message.kind === "goodbye") return;
+          if (record.stream !== out) break;
+          this.#take(record, message, call);
+          if (message.kind === "goodbye") break;
           continue;
         }
         late.cancel();
         if (message.kind !== "hello") throw new HodeiError("INVALID_ARGUMENT", "the first message must be a hello");
-        record = this.#recordOf(message, out);
+        record = this.#recordOf(message, out, call);
         await this.#welcome(record, out, call);
       }
+      out.close();
+    } catch (error) {
+      // Not closed: an end that comes first would keep the reason from the worker.
+      out.stop();
+      throw error;
     } finally {
       late.cancel();
-      out.close();
       if (record?.stream === out) {
         record.stream = undefined;
         this.#hooks.away(record);
@@ -106,9 +111,9 @@ export class Sessions {
   }
 
   /** From here on the new stream is the one that counts. */
-  #recordOf(hello: Hello, out: NonNullable<WorkerRecord["stream"]>): WorkerRecord {
+  #recordOf(hello: Hello, out: NonNullable<WorkerRecord["stream"]>, call: CallContext): WorkerRecord {
     const { clock, engine, workers, closing, stopping, ownership } = this.#context;
-    check(hello);
+    checkHello(hello, call.identity);
     // At a stop there may be no other engine: what a worker brings is taken to the last.
     const brings = stopping() && hello.running.length + hello.spooled.length > 0;
     if (closing() && !brings) throw new HodeiError("UNAVAILABLE", `engine ${engine} drains; connect to another one`);
@@ -129,10 +134,10 @@ export class Sessions {
     const { ownership, engine, emit } = this.#context;
     const { hello } = record;
     const again = record.state !== "registering";
-    const stale = await this.#adopt(ownership.session ?? "", record.id, [...hello.running, ...hello.spooled]);
+    const stale = new Set(await this.#adopt(ownership.session ?? "", record.id, [...hello.running, ...hello.spooled]));
     if (record.stream !== out) throw new HodeiError("CANCELLED", "a newer stream replaces this one");
-    await this.#reconcile(record, hello, new Set(stale));
-    const tokens = [...hello.running, ...hello.spooled].filter((job) => stale.includes(job.jobId));
+    await this.#reconcile(record, hello, stale);
+    const tokens = [...hello.running, ...hello.spooled].filter((job) => stale.has(job.jobId));
     out.send({ kind: "welcome", engine, heartbeatMs: HEARTBEAT_MS, stale: tokens.map((job) => job.token) });
     if (record.state === "draining") out.send({ kind: "drain", redirect: [] });
     else record.state = "available";
@@ -201,7 +206,7 @@ export class Sessions {
     if (record.hello.offer.ephemeral) record.spent = true;
   }
 
-  #take(record: WorkerRecord, message: FromWorker): void {
+  #take(record: WorkerRecord, message: FromWorker, call: CallContext): void {
     const { clock, metrics } = this.#context;
     const { dispatch, settling } = this.#parts;
     record.lastWordMs = clock.monotonic();
@@ -225,15 +230,15 @@ export class Sessions {
       case "goodbye":
         return this.#hooks.goodbye(record, message.reason);
       case "hello":
-        return this.#offersAnew(record, message);
+        return this.#offersAnew(record, message, call);
       default:
         return message satisfies never;
     }
   }
 
   /** What it runs is known from this very stream, in order; only what it can do has changed. */
-  #offersAnew(record: WorkerRecord, hello: Hello): void {
-    check(hello);
+  #offersAnew(record: WorkerRecord, hello: Hello, call: CallContext): void {
+    checkHello(hello, call.identity);
     record.hello = hello;
     record.signature = signatureOf(hello.offer);
     this.#parts.claims.ask([record.id]);
@@ -245,14 +250,6 @@ export class Sessions {
     this.#context.emit("WorkerRecovered", `worker ${record.hello.name} is heard again`, { worker: record.id });
     this.#parts.claims.ask([record.id]);
   }
-}
-
-function check(hello: Hello): void {
-  const wrong = (field: string, message: string): never => {
-    throw new HodeiError("INVALID_ARGUMENT", `hello.${field} ${message}`, { field: `hello.${field}` });
-  };
-  if (!hello.workerId) wrong("workerId", "is missing");
-  if (!(hello.slots >= 1)) wrong("slots", "must be at least 1");
 }
 
 function blank(hello: Hello, nowMs: number, monotonicMs: number): WorkerRecord {

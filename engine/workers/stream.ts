@@ -11,7 +11,7 @@ const QUEUE_BOUND = 4_096;
 export function outgoing(
   stream: Duplex<ToWorker, unknown>,
   logger: Logger,
-): NonNullable<WorkerRecord["stream"]> & { close(): void } {
+): NonNullable<WorkerRecord["stream"]> & { close(): void; stop(): void } {
   let queued = 0;
   let closed = false;
   let last: Promise<void> = Promise.resolve();
@@ -21,6 +21,10 @@ export function outgoing(
   };
   return {
     cancel,
+    /** Sends no more, and leaves the end to whoever has a reason to give. */
+    stop: () => {
+      closed = true;
+    },
     close: () => {
       closed = true;
       void last.then(() => stream.end());
