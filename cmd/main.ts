@@ -42,7 +42,7 @@ addSteerCommands(program);
 addProcessCommands(program);
 addCompletionCommand(program);
 // Sub-commands are made before exitOverride reaches them through the parent: set it on each. What commander says of a
-// mistake is said by us, as any other error: people get the same words, programs get JSON.
+// mistake is said by us, like every other error: people get the same words, programs get JSON.
 for (const command of [program, ...program.commands]) {
   command.exitOverride().configureOutput({ outputError: () => undefined });
 }
