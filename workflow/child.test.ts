@@ -5,6 +5,31 @@ import { child, run, Scenario } from "./scenario.fixture.ts";
 
 const retry = { maxAttempts: 2, initialMs: 0, maxMs: 0, multiplier: 1, on: ["user"] };
 
+describe("more children than one commit can tell", () => {
+  const many = { forEach: Array.from({ length: 200 }, (_, n) => n) };
+  const steps = { a: child(many), b: child(many), c: run(), d: child({ ...many, needs: ["c"] }) };
+  const told = (of: Scenario): number => of.sent.filter((message) => message.kind === "cancelChild").length;
+
+  it("are told to stop over several commits, each once; none is forgotten by a crash between them", () => {
+    const of = new Scenario({ steps }).start();
+    of.goesOn = false;
+    expect(of.cancel().more).toBe(true);
+    expect(told(of)).toBe(200);
+    expect(of.step("d")).toBe("cancelled");
+    of.send({ kind: "continue" });
+    of.send({ kind: "continue" });
+    expect(told(of)).toBe(400);
+    of.fire("grace");
+    expect(of.state).toBe("cancelled");
+  });
+
+  it("an execution timeout tells them too", () => {
+    const of = new Scenario({ steps, timeoutMs: 1000 }).start();
+    of.fire("execution");
+    expect(told(of)).toBe(400);
+  });
+});
+
 describe("sub-workflows", () => {
   it("a start asks for the locked version, and names the parent", () => {
     const of = new Scenario({ steps: { a: child({ input: { v: "${{ input.v }}" } }) } }).start({ v: 5 });

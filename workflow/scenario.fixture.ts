@@ -124,8 +124,7 @@ export class Scenario {
   }
 
   #take(made: Transition): void {
-    const starts = made.outbox.filter((message) => message.kind === "startChild");
-    assert.ok(made.enqueue.length + starts.length <= LIMITS.commitEntries, "more entries than a commit holds");
+    assert.ok(made.enqueue.length + made.outbox.length <= LIMITS.commitEntries, "more entries than a commit holds");
     this.history.push(...made.events);
     for (const id of made.cancel) assert.ok(this.jobs.has(id), `${id} is cancelled and not open`);
     this.cancelled.push(...made.cancel);

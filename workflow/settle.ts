@@ -31,8 +31,7 @@ function settleStep(turn: Turn, node: StepNode): void {
   if ((own(execution.steps, id)?.state ?? "pending") === "pending") {
     if (execution.gate === "open") openStep(turn, node);
     if (execution.gate === "cancelled") {
-      const reason = execution.stopping?.error?.message ?? execution.cancelReason ?? "cancelled";
-      turn.emit({ type: "stepEnded", step: id, state: "cancelled", reason });
+      turn.emit({ type: "stepEnded", step: id, state: "cancelled", reason: stopReason(turn) });
     }
   }
   const record = own(execution.steps, id);
@@ -41,6 +40,10 @@ function settleStep(turn: Turn, node: StepNode): void {
   turn.phaseMayEnd = true;
   releaseIfLast(turn, node);
   for (const dependent of node.dependents) turn.touch(dependent);
+}
+
+function stopReason({ execution }: Turn): string {
+  return execution.stopping?.error?.message ?? execution.cancelReason ?? "cancelled";
 }
 
 /**
@@ -52,11 +55,16 @@ function runStep(turn: Turn, node: StepNode, record: StepRecord): void {
   const total = record.items?.length ?? 1;
   if (turn.execution.gate === "open") fillWindow(turn, node, record, total);
   const others = record.open > 0 || record.ended < total;
-  if (step.failFast && record.failed > 0 && others && !isStopping(turn, record)) {
+  if (step.failFast && record.failed > 0 && others && !isStopping(turn, record) && roomToStop(turn, node, record)) {
     turn.emit({ type: "stepStopping", step: step.id, reason: record.error?.message ?? "an iteration failed" });
     if (stopAll(turn, node, "another iteration failed")) {
       turn.setTimer(stepGraceTimer(step.id), turn.nowMs + STOP_MS);
     }
+  }
+  const stopped = turn.execution.gate === "cancelled" && step.kind === "workflow" && record.stoppingAtMs === undefined;
+  if (stopped && record.open > 0 && roomToStop(turn, node, record)) {
+    turn.emit({ type: "stepStopping", step: step.id, reason: stopReason(turn) });
+    stopAll(turn, node, stopReason(turn));
   }
   if (record.open > 0 || (record.ended < total && !isStopping(turn, record))) return;
   if (record.stoppingAtMs !== undefined) turn.clearTimer(stepGraceTimer(step.id));
@@ -67,6 +75,11 @@ function runStep(turn: Turn, node: StepNode, record: StepRecord): void {
   }
   const whole = record.cancelled === 0 && record.ended === total;
   turn.emit({ type: "stepEnded", step: step.id, state: whole ? "succeeded" : "cancelled" });
+}
+
+/** Each child is told by a message of its own. A step has never more of them open than one commit holds. */
+function roomToStop(turn: Turn, { step }: StepNode, record: StepRecord): boolean {
+  return step.kind !== "workflow" || turn.takeRoom(record.open);
 }
 
 /** Opens iterations from the left until as many are open as may be. O(1) for each outcome: it goes by the counters. */

@@ -29,7 +29,9 @@ function stopPhase(turn: Turn, reason: string): void {
   for (const node of turn.phaseNodes()) {
     const record = own(turn.execution.steps, node.step.id);
     // One that stops because an iteration failed has told its jobs already, and has its own grace.
-    if (record?.state === "open" && record.stoppingAtMs === undefined && stopAll(turn, node, reason)) open = true;
+    if (record?.state !== "open" || record.stoppingAtMs !== undefined) continue;
+    // Children are told by messages, of which a commit holds so many: as it has room, when the step is settled.
+    if (node.step.kind === "workflow" ? record.open > 0 : stopAll(turn, node, reason)) open = true;
   }
   if (open) turn.setTimer(GRACE_TIMER, turn.nowMs + STOP_MS);
   turn.touchAll();

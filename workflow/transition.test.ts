@@ -25,7 +25,13 @@ describe("steps", () => {
     expect(of.job("a").work).toMatchObject({ kind: "run", env: { N: "3", L: '[1,"x"]', T: "n=3", Z: "" } });
     expect(of.job("b").work).toEqual({ kind: "task", handler: "h", input: { n: 3 }, env: {} });
     expect(of.job("b").requirement).toMatchObject({ handler: "h" });
-    expect(of.job("a")).toMatchObject({ executionUid: "u", shard: 3, priority: "normal", startMs: 60_000, runNumber: 7 });
+    expect(of.job("a")).toMatchObject({
+      executionUid: "u",
+      shard: 3,
+      priority: "normal",
+      startMs: 60_000,
+      runNumber: 7,
+    });
   });
 
   it("outputs of a step are seen by its dependents and by the output of the execution", () => {

@@ -78,10 +78,10 @@ export class Turn {
     return scopeOf(this.graph, this.execution, more);
   }
 
-  /** Whether one more iteration may open in this commit. When not, the answer says `more`. */
-  takeRoom(): boolean {
-    if (this.#entries < LIMITS.commitEntries && this.#bytes < LIMITS.commitBytes) {
-      this.#entries++;
+  /** Whether so many more jobs or messages go into this commit, all of them or none. When not, the answer says `more`. */
+  takeRoom(entries = 1): boolean {
+    if (this.#entries + entries <= LIMITS.commitEntries && this.#bytes < LIMITS.commitBytes) {
+      this.#entries += entries;
       return true;
     }
     this.more = true;
