@@ -181,7 +181,8 @@ class Cluster {
     try {
       await this.#serve(this.#addresses.api, front.services, this.#grpc);
       for (const engine of this.#engines) {
-        await this.#serve(engine.address, engine.services, this.#grpc);
+        // Workers alone come over the network: who may call `engine` can give its shards away.
+        await this.#serve(engine.address, { worker: engine.services.worker }, this.#grpc);
         await this.#serve(engine.address, engine.services, this.#local);
       }
       const [host, port] = splitAddress(this.#addresses.http);
