@@ -109,6 +109,8 @@ class WorkerProcess implements Worker {
       this.#state = "draining";
       this.#drainReason = reason;
       this.#jobs.refuse("this worker drains");
+      // Else the engine goes on asking for it, and each job that it refuses pays for that.
+      if (this.#connection.up) this.#connection.send({ kind: "hello", ...this.#hello() });
       this.#options.logger.info({ reason, jobs: this.#jobs.running.length }, "worker drains");
       this.#whenIdle();
     }
@@ -167,7 +169,7 @@ class WorkerProcess implements Worker {
       ...(requestId === undefined ? {} : { requestId }),
       version: version ?? "0.0.0",
       offer: this.#offer,
-      slots: this.#jobs.slots,
+      slots: this.#state === "draining" ? 0 : this.#jobs.slots,
       host: hostIdentity(),
       running: this.#jobs.running.map(({ job }) => ({ jobId: job.jobId, token: job.token })),
       spooled: this.#jobs.finished.map(({ jobId, token }) => ({ jobId, token })),

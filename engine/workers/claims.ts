@@ -5,7 +5,7 @@ import { CLAIM_WORKERS, plan } from "../scheduler/plan.ts";
 import type { WorkerSnapshot } from "../scheduler/snapshot.ts";
 import type { WorkersContext } from "./context.ts";
 import type { WorkerRecord } from "./record.ts";
-import { slotOf, snapshotOf } from "./record.ts";
+import { hears, slotOf, snapshotOf } from "./record.ts";
 
 /** A turn offers the best of so many idle workers; with a thousand idle ones, ranking all in each turn would cost more. */
 const CANDIDATES = 64;
@@ -150,5 +150,5 @@ export class Claims {
 }
 
 function mayAsk(record: WorkerRecord): boolean {
-  return record.stream !== undefined && record.state === "available" && !record.offered;
+  return hears(record) && record.state === "available" && !record.offered;
 }

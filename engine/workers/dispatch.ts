@@ -3,7 +3,7 @@ import type { AssignedJob } from "../../transport/api/worker.ts";
 import type { Job, Outcome } from "../../workflow/job.ts";
 import type { WorkersContext } from "./context.ts";
 import type { Held, WorkerRecord } from "./record.ts";
-import { active } from "./record.ts";
+import { active, hears } from "./record.ts";
 
 /** From the assignment being sent to the worker's `accepted`. */
 const ACCEPT_MS = 5_000;
@@ -48,7 +48,7 @@ export class Dispatch {
   sendWaiting(record: WorkerRecord): void {
     for (const held of record.held.values()) {
       if (held.state !== "waiting" || !held.job) continue;
-      if (!record.stream || active(record).length >= record.hello.slots) return;
+      if (!hears(record) || active(record).length >= record.hello.slots) return;
       held.state = "sent";
       this.#deadline(held, Math.min(ACCEPT_MS, held.job.startMs), () => {
         const started = held.job !== undefined && held.job.startMs <= ACCEPT_MS;
@@ -56,7 +56,7 @@ export class Dispatch {
         this.cancel(record, held, "not accepted in time");
         this.#end(held, started ? { kind: "timeout", timeout: "start" } : lost, record);
       });
-      record.stream.send({ kind: "assign", job: assignedJob(held.job, held.token) });
+      record.stream?.send({ kind: "assign", job: assignedJob(held.job, held.token) });
     }
   }
 

@@ -9,7 +9,7 @@ const BOUNDS = { text: 256, labels: 1_000, handlers: 1_000, jobs: 10_000, worksp
 export function checkHello(hello: Hello, identity: Identity): void {
   const { workerId, name, slots, offer, running, spooled, workspaces } = hello;
   if (!workerId) throw wrong("workerId", "is missing");
-  if (!Number.isInteger(slots) || slots < 1) throw wrong("slots", "must be at least 1");
+  if (!Number.isInteger(slots) || slots < 0) throw wrong("slots", "must be at least 0");
   for (const [resource, amount] of Object.entries(offer.total)) {
     if (!(amount >= 0)) throw wrong(`offer.total.${resource}`, "must be at least 0");
   }

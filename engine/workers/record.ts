@@ -30,6 +30,8 @@ export type WorkerRecord = {
   signature: string;
   /** The stream that is obeyed: the newest one. Undefined while it is away. */
   stream: { send(message: ToWorker): void; cancel(): void } | undefined;
+  /** Whether that stream has had its welcome: a worker drops what comes before. */
+  welcomed: boolean;
   state: Extract<WorkerState, "registering" | "available" | "unhealthy" | "draining" | "terminated" | "failed">;
   readonly held: Map<string, Held>;
   readonly workspaces: Set<string>;
@@ -50,6 +52,11 @@ export type WorkerRecord = {
   cpuPercent: number;
   memoryBytes: number;
 };
+
+/** Whether it would hear what is said to it now. */
+export function hears(record: WorkerRecord): boolean {
+  return record.stream !== undefined && record.welcomed;
+}
 
 /** Jobs that take room on the worker. */
 export function active(record: WorkerRecord): Held[] {
@@ -87,7 +94,7 @@ export function slotOf(record: WorkerRecord): WorkerSlot {
 
 export function snapshotOf(record: WorkerRecord, nowMs: number): WorkerSnapshot {
   const free = freeOf(record);
-  const away = !record.stream || record.restUntilMs > nowMs;
+  const away = !hears(record) || record.restUntilMs > nowMs;
   const state = record.state === "available" || record.state === "draining" ? record.state : "unhealthy";
   const busy = [...record.held.values()].filter((held) => held.state !== "reporting").length;
   return {

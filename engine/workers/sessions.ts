@@ -124,6 +124,10 @@ export class Sessions {
     record.hello = hello;
     record.signature = signatureOf(hello.offer);
     record.stream = out;
+    record.welcomed = false;
+    // It has had its job, in an earlier life of this engine or at another one.
+    const brought = hello.running.length + hello.spooled.length + hello.workspaces.length;
+    if (hello.offer.ephemeral && brought > 0) record.spent = true;
     record.lastWordMs = clock.monotonic();
     for (const workspace of hello.workspaces) record.workspaces.add(workspace);
     workers.set(record.id, record);
@@ -139,8 +143,10 @@ export class Sessions {
     await this.#reconcile(record, hello, stale);
     const tokens = [...hello.running, ...hello.spooled].filter((job) => stale.has(job.jobId));
     out.send({ kind: "welcome", engine, heartbeatMs: HEARTBEAT_MS, stale: tokens.map((job) => job.token) });
+    record.welcomed = true;
     if (record.state === "draining") out.send({ kind: "drain", redirect: [] });
     else record.state = "available";
+    this.#drains(record);
     emit(again ? "WorkerReconnected" : "WorkerConnected", `worker ${hello.name} connected from ${call.peer}`, {
       worker: record.id,
       facts: { running: String(hello.running.length), spooled: String(hello.spooled.length) },
@@ -215,8 +221,9 @@ export class Sessions {
       case "accepted":
         return dispatch.accepted(record, message);
       case "rejected":
-        record.restUntilMs = clock.monotonic() + REST_MS;
-        clock.after(REST_MS, () => this.#parts.claims.ask([record.id]));
+        this.#rest(record);
+        // It was not made for nothing: an ephemeral worker may have another job instead.
+        if (record.held.size <= 1 && record.workspaces.size === 0) record.spent = false;
         return settling.result(record, message, { kind: "rejected", reason: message.reason });
       case "result":
         return settling.result(record, message, message.outcome);
@@ -236,12 +243,31 @@ export class Sessions {
     }
   }
 
+  #rest(record: WorkerRecord): void {
+    const { clock } = this.#context;
+    const untilMs = clock.monotonic() + REST_MS;
+    record.restUntilMs = untilMs;
+    clock.after(REST_MS, () => {
+      // Said, not compared: a timer may come a fraction of a millisecond early, and nothing would ask a second time.
+      if (record.restUntilMs === untilMs) record.restUntilMs = 0;
+      this.#parts.claims.ask([record.id]);
+    });
+  }
+
   /** What it runs is known from this very stream, in order; only what it can do has changed. */
   #offersAnew(record: WorkerRecord, hello: Hello, call: CallContext): void {
     checkHello(hello, call.identity);
     record.hello = hello;
     record.signature = signatureOf(hello.offer);
+    this.#drains(record);
     this.#parts.claims.ask([record.id]);
+  }
+
+  /** It takes no more, as if it had been told to: asked all the same, it would refuse one job after the other. */
+  #drains(record: WorkerRecord): void {
+    if (record.hello.slots > 0 || record.state === "draining") return;
+    record.state = "draining";
+    this.#context.emit("WorkerDraining", `worker ${record.hello.name} takes no new job`, { worker: record.id });
   }
 
   #recovered(record: WorkerRecord): void {
@@ -258,6 +284,7 @@ function blank(hello: Hello, nowMs: number, monotonicMs: number): WorkerRecord {
     hello,
     signature: "",
     stream: undefined,
+    welcomed: false,
     state: "registering",
     held: new Map(),
     workspaces: new Set(),

@@ -10,7 +10,7 @@ import type { HostEvidence } from "./liveness.ts";
 import { Liveness } from "./liveness.ts";
 import { takeLogs } from "./logs.ts";
 import type { WorkerRecord } from "./record.ts";
-import { active, viewOf } from "./record.ts";
+import { active, hears, viewOf } from "./record.ts";
 import { Reconciliation } from "./reconciliation.ts";
 import { Reports } from "./reports.ts";
 import { Sessions } from "./sessions.ts";
@@ -190,7 +190,7 @@ export class Workers {
     const held = record ? heldBy(record, of) : undefined;
     if (!record || !held) return this.#keepUnheard(of);
     if (held.state === "waiting") this.#dispatch.cancelWaiting(record, held);
-    else if (!record.stream) this.#keepUnheard(of);
+    else if (!hears(record)) this.#keepUnheard(of);
     else this.#dispatch.cancel(record, held, "cancelled");
   }
 

@@ -250,6 +250,8 @@ export type FakeWorkerOptions = {
   /** Undefined: never answers. */
   run: (job: AssignedJob, signal: AbortSignal) => Promise<Outcome | undefined> | Outcome | undefined;
   accept: boolean;
+  /** Why it refuses a job. */
+  refuse: (job: AssignedJob) => string | undefined;
 };
 
 export const GIB = 1024 ** 3;
@@ -270,7 +272,8 @@ export class FakeWorker {
   constructor(options: Partial<FakeWorkerOptions> & { id: string }) {
     const host = { bootId: "", pidNamespace: "", pid: 0, startTime: "", hostname: "fake" };
     const run = (): Outcome => ({ kind: "succeeded", outputs: {} });
-    const base = { slots: 4, labels: ["linux"], ephemeral: false, requestId: "", host, run, accept: true };
+    const refuse = (): undefined => undefined;
+    const base = { slots: 4, labels: ["linux"], ephemeral: false, requestId: "", host, run, accept: true, refuse };
     this.options = { ...base, ...options };
     this.id = options.id;
   }
@@ -377,6 +380,11 @@ export class FakeWorker {
     const stop = new AbortController();
     this.running.set(job.jobId, { job, stop });
     const { jobId, token } = job;
+    const reason = this.options.refuse(job);
+    if (reason !== undefined) {
+      this.running.delete(jobId);
+      return await this.#say({ kind: "rejected", jobId, token, reason });
+    }
     await this.#say({ kind: "accepted", jobId, token, startedAtMs: 1 });
     const aborted = new Promise<Outcome>((resolve) => {
       stop.signal.addEventListener("abort", () => resolve({ kind: "cancelled" }), { once: true });

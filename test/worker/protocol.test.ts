@@ -344,6 +344,7 @@ describe("going", () => {
     await engine.send({ kind: "assign", job });
     await entered;
     await engine.send({ kind: "drain", redirect: [] });
+    await engine.until(() => engine.hellos.at(-1)?.slots === 0, "that it takes no more");
     await engine.send({ kind: "assign", job: taskJob("slow", 1) });
     expect((await engine.message("rejected")).reason).toBe("this worker drains");
     expect(worker.state()).toBe("draining");

@@ -29,6 +29,7 @@ export type Hello = {
   requestId?: string;
   version: string;
   offer: Offer;
+  /** Jobs at once. 0: it takes no more, and goes when those that it has are done. */
   slots: number;
   /** Where it runs, so that an engine on the same host can tell that it is gone. */
   host: { bootId: string; pidNamespace: string; pid: number; startTime: string; hostname: string };
