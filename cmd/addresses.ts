@@ -2,6 +2,8 @@ import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
+import { isSystemError } from "../base/process.ts";
+import { systemRandom } from "../base/random.ts";
 import { HodeiError } from "../workflow/errors.ts";
 
 /**
@@ -62,11 +64,17 @@ export async function chooseAddresses(
   },
 ): Promise<Addresses> {
   const { host } = wishes;
+  const taken = new Set<number>();
+  const free = async (): Promise<number> => {
+    const found = await freePort(host, taken);
+    taken.add(found);
+    return found;
+  };
   const port = async (wished: number | undefined, known: string | undefined, usual = 0): Promise<string> => {
     if (wished !== undefined && wished !== 0) return `${host}:${wished}`;
     // 0 means "any", and the one it had is as good as another.
     if (known !== undefined) return known;
-    return `${host}:${wished === undefined && usual !== 0 ? usual : await freePort(host)}`;
+    return `${host}:${wished === undefined && usual !== 0 ? usual : await free()}`;
   };
   const engines: Record<string, string> = {};
   for (const name of wishes.engines) engines[name] = await port(undefined, kept?.engines[name]);
@@ -77,21 +85,40 @@ export async function chooseAddresses(
   };
 }
 
+/**
+ * Below 32768, from where most systems take the ports of outgoing connections: one of those could hold a remembered port
+ * just when the cluster comes back to it, and a worker that dials its absent engine could even be given that very port and
+ * reach itself.
+ */
+const OWN_PORTS = { from: 20_000, count: 12_000, tries: 20 };
+
 /** A port that was free a moment ago; whoever takes it first is told ADDRESS_IN_USE by the server that binds it. */
-function freePort(host: string): Promise<number> {
+async function freePort(host: string, taken: ReadonlySet<number>): Promise<number> {
+  for (let tries = 0; tries < OWN_PORTS.tries; tries += 1) {
+    const port = OWN_PORTS.from + Math.floor(systemRandom.float() * OWN_PORTS.count);
+    if (!taken.has(port) && (await probe(host, port)) !== undefined) return port;
+  }
+  const any = await probe(host, 0);
+  if (any !== undefined) return any;
+  throw new HodeiError("RESOURCE_EXHAUSTED", `no free port on ${host}`, { field: "host" });
+}
+
+/** The port, if it can be listened on now. */
+function probe(host: string, port: number): Promise<number | undefined> {
   return new Promise((resolve, reject) => {
-    const probe = createServer();
-    probe.once("error", (error) =>
+    const server = createServer();
+    server.once("error", (error) => {
+      if (isSystemError(error, "EADDRINUSE", "EACCES")) return resolve(undefined);
       reject(
         new HodeiError("INVALID_ARGUMENT", `cannot listen on ${host}: ${error.message}`, {
           field: "host",
           cause: error,
         }),
-      ),
-    );
-    probe.listen(0, host, () => {
-      const { port } = probe.address() as AddressInfo;
-      probe.close(() => resolve(port));
+      );
+    });
+    server.listen(port, host, () => {
+      const bound = (server.address() as AddressInfo).port;
+      server.close(() => resolve(bound));
     });
   });
 }
