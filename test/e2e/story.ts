@@ -57,6 +57,17 @@ export async function expectOnce(dev: Dev, id: string): Promise<HistoryEvent[]> 
   return events;
 }
 
+/**
+ * How attempts ended, leaving out those that a kill caught between the claim and the worker: they never ran, and count as
+ * attempts only in the numbering.
+ */
+export function endsOf(events: readonly HistoryEvent[]): string[] {
+  return ofType(events, "attemptEnded").flatMap(({ outcome }) => {
+    const neverRan = "reason" in outcome && /never reached the worker/.test(outcome.reason);
+    return neverRan ? [] : [outcome.kind];
+  });
+}
+
 export async function ended(dev: Dev, id: string): Promise<ExecutionView> {
   return await dev.client.wait(id, { deadlineMs: 60_000 });
 }

@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { shardOf } from "../../workflow/shard.ts";
 import { cleanUp, type Dev, folder, remember, startDev, until } from "./harness.ts";
-import { again, connected, ended, expectOnce, killNow, lines, ofType, register, step, untilLines } from "./story.ts";
+import { again, connected, ended, endsOf, expectOnce, killNow, lines, register, step, untilLines } from "./story.ts";
 
 let dev: Dev;
 beforeEach(async () => void (dev = await startDev()));
@@ -92,7 +92,7 @@ describe("sub-workflows on other engines than their parents'", () => {
     );
     for (const each of [id, ...items.map((at) => `${id}/down/${at}`), ...leaves]) {
       const events = await expectOnce(dev, each);
-      expect(ofType(events, "attemptEnded").map(({ attempt }) => attempt)).toEqual(leaves.includes(each) ? [1] : []);
+      expect(endsOf(events)).toEqual(leaves.includes(each) ? ["succeeded"] : []);
     }
   }, 60_000);
 
