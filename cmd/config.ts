@@ -89,6 +89,14 @@ export function loadConfig(env: Environment = process.env): Config {
   });
 }
 
+/**
+ * npx puts a shell between itself and us and passes SIGTERM on to that shell alone, which dies of it and tells nobody.
+ * Whoever started us in this way must notice that the shell is gone. Set by npm, and no setting of ours.
+ */
+export function startedByNpx(env: Environment = process.env): boolean {
+  return env["npm_lifecycle_event"] === "npx";
+}
+
 /** What a worker's steps may inherit; the worker filters it by its own allow-list. */
 export function inheritedEnvironment(env: Environment = process.env): Record<string, string> {
   return Object.fromEntries(Object.entries(env).filter((entry): entry is [string, string] => entry[1] !== undefined));

@@ -1,6 +1,6 @@
-import { systemClock } from "../base/clock.ts";
+import { systemClock, type Timer } from "../base/clock.ts";
 import { jsonLogger } from "../base/log.ts";
-import { type Config, USUAL_PORT } from "./config.ts";
+import { type Config, startedByNpx, USUAL_PORT } from "./config.ts";
 import { createOrchestrator } from "./embedded.ts";
 import { EXIT } from "./exit.ts";
 import { print, say } from "./output.ts";
@@ -15,6 +15,8 @@ export type DevOptions = {
   ephemeral: number;
   handlersFile: string | undefined;
 };
+
+const PARENT_LOOK_MS = 500;
 
 /**
  * `hodei dev`: a cluster until SIGINT or SIGTERM. The ready line is the only thing on stdout; a second signal ends at
@@ -34,15 +36,30 @@ export async function runDev(config: Config, options: DevOptions): Promise<numbe
     loadBalancer: config.loadBalancer,
     logger,
   });
-  const asked = new Promise<NodeJS.Signals>((resolve) => {
+  let watch: Timer | undefined;
+  const asked = new Promise<NodeJS.Signals | "npx ended">((resolve) => {
     for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => resolve(signal));
+    if (startedByNpx()) watch = whenOrphaned(() => resolve("npx ended"));
   });
   print(JSON.stringify({ ready: true, address: cluster.address, http: cluster.http, engines: cluster.engines }));
   logger.info({ tookMs: Math.round(systemClock.monotonic() - started), data: options.data }, "ready");
   const signal = await asked;
+  watch?.cancel();
   for (const again of ["SIGINT", "SIGTERM"] as const) process.once(again, () => process.exit(EXIT.interrupted));
   if (process.stderr.isTTY) say("stopping: running jobs may end first; again to end now");
   logger.info({ signal }, "stopping");
   await cluster.stop();
   return EXIT.ok;
+}
+
+/** Looks, until cancelled, whether the parent is another than at first. */
+function whenOrphaned(act: () => void): Timer {
+  const parent = process.ppid;
+  const look = (): Timer =>
+    systemClock.after(PARENT_LOOK_MS, () => {
+      if (process.ppid === parent) timer = look();
+      else act();
+    });
+  let timer = look();
+  return { cancel: () => timer.cancel() };
 }

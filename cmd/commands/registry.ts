@@ -57,9 +57,19 @@ async function sourcesOf(files: readonly string[]): Promise<Source[]> {
   const sources: Source[] = [];
   for (const file of files) {
     if (/\.[cm]?[jt]s$/.test(file)) sources.push(...(await modulesWorkflows(file)));
-    else sources.push({ file, text: readText(file) });
+    else sources.push({ file, text: textOf(file) });
   }
   return sources;
+}
+
+/** A server that is sent no text can only say that it misses one; here it is known which file is empty. */
+function textOf(file: string): string {
+  const text = readText(file);
+  if (text.trim() !== "") return text;
+  const violations = [{ path: "", message: "the document is empty", file, line: 1, column: 1 }];
+  throw new HodeiError("INVALID_DEFINITION", `the definition does not hold: ${file}:1:1 the document is empty`, {
+    violations,
+  });
 }
 
 async function modulesWorkflows(file: string): Promise<Source[]> {

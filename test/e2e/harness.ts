@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -10,7 +10,8 @@ import { HodeiClient } from "../../cmd/package.ts";
  * real sockets, real files. Everything started here is ended by `cleanUp`, by pid.
  */
 export const ROOT = join(import.meta.dirname, "../..");
-const MAIN = join(ROOT, "cmd/main.ts");
+/** What `npx hodei` runs; it keeps what it compiled, which halves the time of a short command. */
+export const MAIN = join(ROOT, "cmd/hodei.js");
 
 export type Ready = {
   ready: true;
@@ -78,29 +79,70 @@ export type Ran = { code: number; stdout: string; stderr: string };
 
 /** Runs the command to its end; never throws for an exit code. */
 export function hodei(args: string[], options: RunOptions & { address?: string } = {}): Promise<Ran> {
-  const { address, env, ...rest } = options;
-  const called: Record<string, string> = address === undefined ? {} : { HODEI_ADDRESS: address };
-  return run(process.execPath, [MAIN, ...args], { ...rest, env: { ...called, ...env } });
+  return beginHodei(args, options).done;
 }
 
 /** Any program, in the environment of a user's shell. */
-export async function run(command: string, args: string[], options: RunOptions = {}): Promise<Ran> {
+export function run(command: string, args: string[], options: RunOptions = {}): Promise<Ran> {
+  return begin(command, args, options).done;
+}
+
+/** A program that goes on, and what it has written so far. */
+export type Running = {
+  stdout(): string;
+  stderr(): string;
+  kill(signal: NodeJS.Signals): void;
+  done: Promise<Ran>;
+};
+
+/** `hodei` as `begin` starts it. */
+export function beginHodei(args: string[], options: RunOptions & { address?: string } = {}): Running {
+  const { address, env, ...rest } = options;
+  const called: Record<string, string> = address === undefined ? {} : { HODEI_ADDRESS: address };
+  return begin(process.execPath, [MAIN, ...args], { ...rest, env: { ...called, ...env } });
+}
+
+export function begin(command: string, args: string[], options: RunOptions = {}): Running {
   const child = spawn(command, args, {
     cwd: options.cwd ?? ROOT,
     stdio: ["pipe", "pipe", "pipe"],
     env: { ...cleanEnvironment(), ...options.env },
   });
   children.add(child);
+  // Who ends without reading its input (a usage error) breaks the pipe; its exit code tells enough.
+  child.stdin.on("error", () => undefined);
   child.stdin.end(options.input ?? "");
   let stdout = "";
   let stderr = "";
-  child.stdout.on("data", (chunk: Buffer) => (stdout += chunk.toString()));
-  child.stderr.on("data", (chunk: Buffer) => (stderr += chunk.toString()));
-  const code = await new Promise<number>((resolve) =>
-    child.once("close", (exit, signal) => resolve(exit ?? (signal === "SIGINT" ? 130 : -1))),
-  );
-  children.delete(child);
-  return { code, stdout, stderr };
+  child.stdout.setEncoding("utf8").on("data", (text: string) => (stdout += text));
+  child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));
+  const done = new Promise<Ran>((resolve, reject) => {
+    child.once("error", reject);
+    child.once("close", (exit, signal) => {
+      children.delete(child);
+      resolve({ code: exit ?? (signal === "SIGINT" ? 130 : -1), stdout, stderr });
+    });
+  });
+  return { stdout: () => stdout, stderr: () => stderr, kill: (signal) => void child.kill(signal), done };
+}
+
+/** Ends a cluster as a user does, its workers with it. */
+export async function stopDev(dev: Dev): Promise<number | string> {
+  dev.kill("SIGTERM");
+  return await dev.exited;
+}
+
+/** A file with this text in a folder of its own; answers its path. */
+export function fileWith(name: string, text: string): string {
+  const path = join(folder(), name);
+  writeFileSync(path, text);
+  return path;
+}
+
+/** A definition as YAML; `spec` is written as JSON, which YAML is too. */
+export function definitionFile(name: string, version: string, spec: object): string {
+  const document = { apiVersion: "hodei.dev/v1", kind: "Workflow", metadata: { name, version }, spec };
+  return fileWith(`${name}.yaml`, JSON.stringify(document, undefined, 1));
 }
 
 /** The command's JSON; fails with its words when the exit code is another. */
@@ -159,5 +201,6 @@ async function readyLine(child: ChildProcess): Promise<Ready> {
     const parsed = JSON.parse(line) as Ready;
     if (parsed.ready) return parsed;
   }
-  throw new Error("stdout ended without a ready line");
+  // It has ended, or soon will: its exit says why.
+  return await new Promise(() => undefined);
 }
