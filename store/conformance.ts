@@ -836,9 +836,49 @@ function order(world: MakeWorld): void {
     expect(await drain(made, 4, slotOf("v"))).toContain("large");
     expect(await drain(made, 1, busy)).toEqual(["small"]);
   });
+
+  it("keeps another worker for the large job when the session of the first one ends", async () => {
+    const made = await world();
+    const { store, owner } = made;
+    const resources = { cpuMillis: 4000, memoryBytes: GIB, gpu: 0, storageBytes: 0 };
+    await commit(store, owner, "x", {
+      enqueue: [jobOf("x", "large", { requirement: { resources } }), ...many("s", 9)],
+    });
+    await pass(made, AGEING_MS);
+    const busy = (worker: string): WorkerSlot => slotOf(worker, { free: { slots: 1, cpuMillis: 1000 } });
+    const other = await openOwner(store, "b", []);
+    expect(await claimAll(store, other.session, [busy("w")])).toEqual([]);
+    await store.endSession({ session: other.session });
+    expect(await drain(made, 2, busy("v"))).toEqual([]);
+  });
+
+  it("gives a kept worker nothing that it does not offer any more", async () => {
+    const made = await world();
+    const { store, owner } = made;
+    const resources = { cpuMillis: 4000, memoryBytes: GIB, gpu: 0, storageBytes: 0 };
+    const large = jobOf("x", "large", { requirement: { resources, label: "gpu" } });
+    await commit(store, owner, "x", { enqueue: [large, ...many("small", 9)] });
+    await pass(made, AGEING_MS);
+    const able = slotOf("w", { offer: { labels: ["gpu"] }, free: { slots: 1, cpuMillis: 1000 } });
+    expect(await drain(made, 1, able)).toEqual([]);
+    expect(await drain(made, 1, slotOf("w", { free: { slots: 1 } }))).toEqual(["small"]);
+  });
 }
 
 function waking(world: MakeWorld): void {
+  it("tells at a renewal of work for a worker whose kind has not asked for long, however many kinds there are", async () => {
+    const { store, owner } = await world();
+    const rare = slotOf("w", { offer: { labels: ["rare"] } });
+    expect(await claimAll(store, owner.session, [rare])).toEqual([]);
+    for (let at = 0; at < 1100; at += 1) {
+      await claimAll(store, owner.session, [slotOf(`v${at}`, { offer: { labels: [`kind-${at}`] } })]);
+    }
+    const renew = (): ReturnType<Store["renewSession"]> => store.renewSession({ session: owner.session });
+    expect(await renew()).toMatchObject({ work: false });
+    await commit(store, owner, "x", { enqueue: [jobOf("x", "s", { requirement: { label: "rare" } })] });
+    expect(await renew()).toMatchObject({ work: true });
+  });
+
   it("serves the caller's own workers first and then wakes one parked session", async () => {
     const { store, clock, owner } = await world();
     const [b, c] = [await openOwner(store, "b", []), await openOwner(store, "c", [])];

@@ -118,7 +118,8 @@ function choose(
   const kept = state.reservations.get(slot.worker);
   if (kept !== undefined) {
     const entry = oldestHead(kept);
-    if (entry !== undefined && kept.reservation !== undefined) {
+    // What it offers may have changed since: a second hello, or another worker under its id.
+    if (entry !== undefined && kept.reservation !== undefined && signature.eligible.has(kept)) {
       kept.reservation.atMs = nowMs;
       return fits(entry.job.requirement.resources, slot.free) ? { entry, of: kept } : undefined;
     }

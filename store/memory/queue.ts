@@ -119,7 +119,8 @@ export function jobsThatWait(state: State, session: Session): boolean {
     if (state.workspaces.get(workspace)?.session === session.row.session) return true;
   }
   for (const digest of session.parked.keys()) {
-    for (const of of state.signatures.get(digest)?.eligible ?? []) if (of.waiting > 0) return true;
+    // Of one that was forgotten nobody knows what it could run: it is told to ask, and is known again.
+    for (const of of state.signatures.get(digest)?.eligible ?? state.classes.values()) if (of.waiting > 0) return true;
   }
   return false;
 }

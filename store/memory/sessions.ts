@@ -1,6 +1,6 @@
 import { ADOPTION_MS, type EngineInfo, type Fence, type Fenced, type Renewal, type SessionRecord } from "../store.ts";
 import { claimsOf, dropIfEmpty } from "./outcomes.ts";
-import { jobsThatWait } from "./queue.ts";
+import { dropReservation, jobsThatWait } from "./queue.ts";
 import { recall, remember } from "./operations.ts";
 import { unpark } from "./parking.ts";
 import { REMEMBERED, SECRET_BYTES, type OpenJob, type Session, type State } from "./state.ts";
@@ -82,8 +82,8 @@ export function endSession(state: State, session: Session, endedAtMs: number): v
   for (const shard of state.shardsOf.get(session.row.session) ?? []) freeShard(state, shard);
   unpark(state, session);
   session.revoked.clear();
-  for (const [worker, { reservation }] of state.reservations) {
-    if (reservation?.session === session.row.session) state.reservations.delete(worker);
+  for (const of of state.reservations.values()) {
+    if (of.reservation?.session === session.row.session) dropReservation(state, of);
   }
   dropIfEmpty(state, session);
   planJudgement(state);

@@ -184,6 +184,11 @@ describe("sqlite: a full disk", () => {
     expect(await store.readExecution({ namespace: "default", id: "x0" })).toMatchObject({ events: [big()] });
   });
 
+  it("may be watched right after a refusal", async () => {
+    const { store } = await full();
+    expect(() => store.watch({ kind: "registry", namespace: "default" }, () => {})).not.toThrow();
+  });
+
   it("goes on when there is room again, with the same sessions and shards", async () => {
     const { store, owner } = await full();
     await store.expire({ fence: fenceOf(owner), endedBeforeMs: 2, limit: 3 });

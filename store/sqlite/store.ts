@@ -68,13 +68,11 @@ class CommitGroup {
   }
 
   get state(): State {
-    if (this.#state === undefined) throw new HodeiError("UNAVAILABLE", "the store is not loaded");
-    return this.#state;
+    return (this.#state ??= this.#reload());
   }
 
   async run<T>(call: () => T): Promise<T> {
     if (this.#closed) throw new HodeiError("UNAVAILABLE", "the store is closed");
-    this.#state ??= this.#reload();
     const answer = this.#attempt(call);
     // Reads wait too when something is not on disk yet: they may have seen it.
     if (this.#dirty) await this.#committed();
