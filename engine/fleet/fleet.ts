@@ -84,7 +84,8 @@ export class Fleet implements Service {
       await this.#launch.record(gone, { reason });
     }
     this.#schedule();
-    this.nudge();
+    // Now, not after a nudge's wait: the first job of a fresh cluster waits for exactly this.
+    this.#look();
   }
 
   async stop(): Promise<void> {
