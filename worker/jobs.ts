@@ -18,7 +18,7 @@ import { Workspaces } from "./workspaces.ts";
 /**
  * A result goes to disk when its acknowledgement is late, not before it is sent: whichever comes first, the store's commit or
  * our fsync, makes it safe, and waiting for the disk first would only put its latency (0.1–10 ms) into every step. A worker
- * that dies within these 20 ms of a step's end loses what it would lose by dying 20 ms earlier.
+ * that dies within these 20 ms of a step's end loses what it would lose by dying 20 ms earlier (docs/decisions/0012).
  */
 const SPOOL_AFTER_MS = 20;
 /** The log of a step should be held before its outcome is, for after it nobody takes it; but a result waits no longer. */
