@@ -50,7 +50,7 @@ export class Outbox {
   readonly #options: OutboxOptions;
   readonly #lines = new Map<string, Line>();
   readonly #waiting: Line[] = [];
-  /** By entry id: acknowledged, but the turn that says so is under way; a reloaded shard may offer it again. */
+  /** Deliveries that are not answered yet. One that is put off is not among them: it must not keep a place. */
   #inFlight = 0;
   readonly #stopping = new AbortController();
 

@@ -186,7 +186,7 @@ export class Ownership {
       if (signal.aborted) return;
       try {
         await this.#renew();
-        if (this.#missing().length > 0) void this.#reconcile();
+        if (this.#missing().length > 0) this.#reconcileSoon();
       } catch (error) {
         // The lease decides what a store that is away means; the loop only has to go on.
         this.#options.logger.warn({ error }, "the session was not renewed");
@@ -262,7 +262,7 @@ export class Ownership {
     this.#demoteAt(sentAtMs + LEASE.demoteMs);
     emit("SessionOpened", "a session was opened", { facts: { session: opened.session } });
     await this.#hooks?.session(opened.session);
-    void this.#reconcile();
+    this.#reconcileSoon();
   }
 
   #missing(): number[] {
@@ -272,12 +272,21 @@ export class Ownership {
   /** One reconciliation at a time; a call made during one runs after it, with the wishes of then. */
   #reconcile(): Promise<void> {
     const next = this.#reconciling.then(() => this.#reconcileOnce());
-    this.#reconciling = next.catch((error: unknown) => {
-      this.#options.logger.warn({ error }, "shards were not reconciled; the next renewal tries again");
-    });
+    this.#reconciling = next.catch((error: unknown) => this.#notReconciled(error));
     return next.catch((error: unknown) => {
       if (!isHodeiError(error, "UNAVAILABLE", "DEADLINE_EXCEEDED")) throw error;
     });
+  }
+
+  /** For those who do not wait for it; what goes wrong is logged with it. */
+  #reconcileSoon(): void {
+    this.#reconciling = this.#reconciling
+      .then(() => this.#reconcileOnce())
+      .catch((error: unknown) => this.#notReconciled(error));
+  }
+
+  #notReconciled(error: unknown): void {
+    this.#options.logger.warn({ error }, "shards were not reconciled; the next renewal tries again");
   }
 
   async #reconcileOnce(): Promise<void> {
@@ -289,7 +298,7 @@ export class Ownership {
     // Held by an engine that is about to release or to expire: ask again soon, without keeping the caller.
     this.#reacquire?.cancel();
     if (this.#missing().length > 0 && !this.#stopping.signal.aborted) {
-      this.#reacquire = this.#options.clock.after(REACQUIRE_MS, () => void this.#reconcile());
+      this.#reacquire = this.#options.clock.after(REACQUIRE_MS, () => this.#reconcileSoon());
     }
   }
 
