@@ -295,7 +295,14 @@ class Cluster {
       shards: of.shards,
       gateway: of.front.gateway,
       platform: of.platform,
-      fleet: { template: of.template, warm, maxEphemeral: ephemeral, graceMs: STOP_GRACE_MS },
+      fleet: {
+        template: of.template,
+        warm,
+        maxEphemeral: ephemeral,
+        graceMs: STOP_GRACE_MS,
+        // Started with fewer engines than last time: somebody must end the workers of the others.
+        ...(of.at === 0 ? { inherits: (engine: string) => !(engine in this.#addresses.engines) } : {}),
+      },
       clock: systemClock,
       random: systemRandom,
       logger: logger.child({ component: "engine", engine: of.name }),

@@ -52,16 +52,17 @@ export class Fleet implements Service {
     return templateMismatches(this.#context.options.template, requirement);
   }
 
-  /** Takes over what an earlier life of this engine made, then keeps the floor. */
+  /** Takes over what an earlier life of this engine (or an engine that it inherits from) made, then keeps the floor. */
   async start(): Promise<void> {
-    const { platform, store, engine, members, clock } = this.#context;
+    const { platform, store, engine, members, clock, options } = this.#context;
     this.#running = true;
     this.#unwatch = platform.watch((pod) => {
       this.#liveness.changed(pod);
       this.nudge();
     });
-    const [requests, pods] = await Promise.all([store.workerRequests.list({ engine, open: true }), platform.list()]);
-    const { alive, dead } = leftBehind(requests, pods);
+    const [requests, pods] = await Promise.all([store.workerRequests.list({ open: true }), platform.list()]);
+    const mine = requests.filter((request) => request.engine === engine || options.inherits?.(request.engine) === true);
+    const { alive, dead } = leftBehind(mine, pods);
     for (const { request, pod } of alive) {
       const mode = pod.labels["mode"] === "ephemeral" ? "ephemeral" : "warm";
       const { id, classKey } = request;

@@ -14,6 +14,8 @@ export type FleetOptions = {
   registerMs?: number;
   /** SIGTERM to SIGKILL when a pod is deleted. Default 30 s. */
   graceMs?: number;
+  /** Engines that are there no more, whose workers this one takes over at its start. Default: none. */
+  inherits?: (engine: string) => boolean;
   /** Whether `stop` deletes the workers made here; else they look for another engine, or end alone. Default true. */
   deleteOnStop?: boolean;
 };

@@ -324,4 +324,21 @@ describe("the fleet", () => {
     const events = await cluster.history("x1");
     expect(events.at(-1)).toMatchObject({ type: "executionEnded", state: "succeeded" });
   });
+
+  it("takes over the workers of an engine that it inherits from, and ends them with its own", async () => {
+    const platform = new TestPlatform();
+    const workers = inhabit(platform, () => cluster.nodes[0]!);
+    const before = await fleet({ warm: 1, deleteOnStop: false }, platform);
+    while (workers.length === 0) await systemClock.sleep(5);
+    await before.engine.stop();
+    const options = { template, warm: 0, maxEphemeral: 0, inherits: (engine: string) => engine === "e1" };
+    const stranger = await cluster.engine("e2", { platform, fleet: { ...options, inherits: () => false } });
+    await stranger.engine.stop();
+    expect(platform.deleted).toEqual([]);
+    const heir = await cluster.engine("e3", { platform, fleet: options });
+    const [uid] = platform.pods.keys();
+    await heir.engine.stop();
+    expect(platform.deleted).toEqual([uid]);
+    expect(await cluster.store.workerRequests.list({ open: true })).toEqual([]);
+  });
 });
