@@ -122,6 +122,8 @@ describe("pause, resume, cancel", () => {
     expect(stderr).toMatch(/\nlong@1\.0\.0 cancelled: cancelled in /);
     expect((await cli("history", "cancelled")).stdout).toMatch(/cancelRequested +lunch/);
     expect(await cli("cancel", "cancelled"), "again is no error").toMatchObject({ code: 0 });
+    await cli("submit", "--id", "over", "--wait", "--", "true");
+    expect((await cli("cancel", "over")).stdout).toBe("over: has succeeded, there is nothing to cancel\n");
   });
 });
 
@@ -137,22 +139,23 @@ describe("commands that stay", () => {
   });
 
   it.each([
-    ["run --wait", ["run", "gate", "--id", "waited", "--wait"]],
-    ["logs -f", ["logs", "-f", "waited"]],
-    ["events", ["events"]],
-  ])("^C ends %s with 130 and leaves the execution alone", async (_, args) => {
+    ["run --wait", ["run", "gate", "--id", "waited", "--wait"], "waited goes on: `hodei logs -f waited` shows it"],
+    ["logs -f", ["logs", "-f", "waited"], ""],
+    ["events", ["events"], ""],
+  ])("^C ends %s with 130 and leaves the execution alone, which who started it is told", async (_, args, words) => {
     const staying = begin(...args);
     await until(async () => (await cli("get", "execution", "waited")).code === 0);
     staying.kill("SIGINT");
-    expect(await staying.done).toMatchObject({ code: 130, stderr: "" });
+    const { code, stderr } = await staying.done;
+    expect({ code, stderr: stderr.slice(0, words.length || undefined) }).toEqual({ code: 130, stderr: words });
     expect((await dev.client.get("waited")).state).toBe("running");
   });
 
   it("events tells what the cluster does, one JSON line each", async () => {
-    const events = begin("events", "-o", "jsonl", "--severity", "info");
+    const events = begin("events", "-o", "jsonl", "--severity", "debug");
     await until(async () => {
       // Until the subscription stands, what happens is not told: so it happens until it is.
-      await cli("engine", "drain", "engine-3");
+      await cli("submit", "--", "true");
       return events.stdout().includes("\n");
     });
     events.kill("SIGINT");
