@@ -224,16 +224,16 @@ export class Fleet implements Service {
     return [...this.#context.members.values()].filter((member) => member.mode === "warm" && !member.leaving);
   }
 
-  /** Warm ones beyond the floor that had nothing to do for long. */
+  /** Warm ones beyond the floor, and ephemeral ones, that had nothing to do for long. */
   #idleOnes(nowMs: number): void {
     const { options, emit } = this.#context;
-    const warm = this.#warm();
-    let spare = warm.length - options.warm;
-    for (const member of warm) {
+    let spare = this.#warm().length - options.warm;
+    for (const member of this.#context.members.values()) {
       const record = this.#workers.get(member.worker);
-      if (spare <= 0 || !record || record.held.size > 0 || record.workspaces.size > 0) continue;
+      if (member.leaving || !record || record.held.size > 0 || record.workspaces.size > 0) continue;
       if (nowMs - record.idleSinceMs < (options.idleMs ?? FLEET_DEFAULTS.idleMs)) continue;
-      spare -= 1;
+      // An ephemeral one whose job went elsewhere would hold its place until the engine stops.
+      if (member.mode === "warm" && spare-- <= 0) continue;
       member.leaving = "idle for too long";
       emit("WorkerShutdownRequested", `worker ${record.hello.name} is asked to go: ${member.leaving}`, {
         worker: member.worker,

@@ -164,6 +164,20 @@ describe("the fleet", () => {
     expect(requests.map((request) => request.state)).toEqual(["gone", "gone", "gone", "gone"]);
   });
 
+  it("lets an ephemeral worker go whose job was cancelled before it came", async () => {
+    const platform = new TestPlatform();
+    const workers = inhabit(platform, () => cluster.nodes[0]!, { silent: true });
+    const node = await fleet({ maxEphemeral: 1, idleMs: 200 }, platform);
+    cluster.register("eph", { steps: { a: run({ agent: { ephemeral: true } }) } });
+    await cluster.start("x1", "eph");
+    while (workers.length < 1) await systemClock.sleep(5);
+    await cluster.deliver("x1", { kind: "cancel", id: "c", reason: "", by: "test" });
+    await cluster.ended("x1");
+    void workers[0]!.connect(node.channel);
+    const { worker } = await event(node, "WorkerShutdownRequested");
+    expect(worker).toBe(workers[0]!.id);
+  });
+
   it("leaves what the host cannot offer waiting, with its reason", async () => {
     const platform = new TestPlatform();
     await fleet({ maxEphemeral: 2 }, platform);
