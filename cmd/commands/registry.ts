@@ -1,12 +1,13 @@
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
+import { text as textFrom } from "node:stream/consumers";
 import { pathToFileURL } from "node:url";
 import type { Command } from "commander";
 import type { PlanResponse } from "../../transport/api/workflow.ts";
 import { loadDefinition } from "../../workflow/load.ts";
 import { HodeiError, isHodeiError } from "../../workflow/errors.ts";
 import { UsageError } from "../exit.ts";
-import { formatOf, print, printOne, printRows, table } from "../output.ts";
+import { type Format, formatOf, print, printOne, printRows, table } from "../output.ts";
 import { type GlobalFlags, withClient } from "../session.ts";
 
 /** apply, plan, lint, promote, delete. */
@@ -57,14 +58,14 @@ async function sourcesOf(files: readonly string[]): Promise<Source[]> {
   const sources: Source[] = [];
   for (const file of files) {
     if (/\.[cm]?[jt]s$/.test(file)) sources.push(...(await modulesWorkflows(file)));
-    else sources.push({ file, text: textOf(file) });
+    else sources.push({ file, text: await textOf(file) });
   }
   return sources;
 }
 
 /** A server that is sent no text can only say that it misses one; here it is known which file is empty. */
-function textOf(file: string): string {
-  const text = readText(file);
+async function textOf(file: string): Promise<string> {
+  const text = await readText(file);
   if (text.trim() !== "") return text;
   const violations = [{ path: "", message: "the document is empty", file, line: 1, column: 1 }];
   throw new HodeiError("INVALID_DEFINITION", `the definition does not hold: ${file}:1:1 the document is empty`, {
@@ -82,12 +83,14 @@ async function modulesWorkflows(file: string): Promise<Source[]> {
   return found.map((workflow) => ({ file, text: JSON.stringify(workflow.document) }));
 }
 
-export function readText(file: string): string {
+/** Of a file, or of standard input for `-`: as a stream, for a synchronous read fails where the writer is slower than we. */
+export async function readText(file: string): Promise<string> {
   try {
-    return readFileSync(file === "-" ? 0 : file, "utf8");
+    return file === "-" ? await textFrom(process.stdin) : readFileSync(file, "utf8");
   } catch (error) {
     const { message } = error as Error;
-    throw new HodeiError("INVALID_ARGUMENT", `${file} cannot be read: ${message}`, { field: "file", cause: error });
+    const what = file === "-" ? "standard input" : file;
+    throw new HodeiError("INVALID_ARGUMENT", `${what} cannot be read: ${message}`, { field: "file", cause: error });
   }
 }
 
@@ -146,9 +149,11 @@ function planText(plan: PlanResponse): string {
   return lines.join("\n");
 }
 
+type Checked = { file: string; name: string; version: string; result: string };
+
 async function lint(files: readonly string[], command: Command): Promise<void> {
   const format = formatOf(command.optsWithGlobals<GlobalFlags>().output);
-  const checked: { file: string; name: string; version: string; result: string }[] = [];
+  const checked: Checked[] = [];
   const wrong: HodeiError[] = [];
   for (const { file, text } of await sourcesOf(files)) {
     try {
@@ -159,6 +164,20 @@ async function lint(files: readonly string[], command: Command): Promise<void> {
       wrong.push(error);
     }
   }
+  // "none found" would read as if nothing were wrong.
+  const words = format === "table" || format === "wide";
+  if (!words || checked.length > 0) printChecked(format, checked);
+  const [first] = wrong;
+  if (first === undefined) return;
+  if (wrong.length === 1) throw first;
+  const message = `${wrong.length} of ${files.length} files do not hold`;
+  const violations = wrong.flatMap((error) =>
+    error.violations.length > 0 ? error.violations : [{ path: "", message: error.message }],
+  );
+  throw new HodeiError(first.code, message, { violations });
+}
+
+function printChecked(format: Format, checked: readonly Checked[]): void {
   printRows(
     format,
     checked,
@@ -169,14 +188,6 @@ async function lint(files: readonly string[], command: Command): Promise<void> {
     ],
     (row) => `${row.name}@${row.version}`,
   );
-  const [first] = wrong;
-  if (first === undefined) return;
-  if (wrong.length === 1) throw first;
-  const message = `${wrong.length} of ${files.length} files do not hold`;
-  const violations = wrong.flatMap((error) =>
-    error.violations.length > 0 ? error.violations : [{ path: "", message: error.message }],
-  );
-  throw new HodeiError(first.code, message, { violations });
 }
 
 /** NAME@VERSION, or the two apart. */

@@ -48,7 +48,7 @@ export function addRunCommands(program: Command): void {
 async function run(target: string, flags: RunFlags, command: Command): Promise<void> {
   const at = target.indexOf("@");
   const name = at < 0 ? target : target.slice(0, at);
-  const input = inputOf(flags.input);
+  const input = await inputOf(flags.input);
   const options = {
     id: flags.id,
     version: at < 0 ? "" : target.slice(at + 1),
@@ -102,14 +102,19 @@ async function seeThrough(
       ? print(id)
       : printExecution(session.format, view, session.now());
   }
+  // Who gives no --id has not seen the id yet, and would look in vain for what still runs.
+  process.once("SIGINT", () => {
+    say(`${id} goes on: \`hodei logs -f ${id}\` shows it, \`hodei cancel ${id}\` stops it.`);
+    process.exit(EXIT.interrupted);
+  });
   const view = flags.follow ? await follow(session, id, { logs: true }) : await session.client.wait(id);
   printExecution(session.format, view, session.now());
   if (view.state !== "succeeded") process.exitCode = EXIT.executionFailed;
 }
 
-function inputOf(text: string | undefined): unknown {
+async function inputOf(text: string | undefined): Promise<unknown> {
   if (text === undefined) return {};
-  const json = text.startsWith("@") ? readText(text.slice(1)) : text;
+  const json = text.startsWith("@") ? await readText(text.slice(1)) : text;
   try {
     return JSON.parse(json) as unknown;
   } catch (error) {

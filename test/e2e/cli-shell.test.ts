@@ -160,6 +160,17 @@ describe("lint", () => {
     expect((await hodei(["lint", "-", "-o", "name"], { input })).stdout).toBe("piped@1.0.0\n");
   });
 
+  it("waits for a writer that is slower than the command starts", async () => {
+    const line = `(sleep 1.5; cat ${ROOT}/examples/greet.yaml) | ${process.execPath} ${MAIN} lint - -o name`;
+    expect(await run("sh", ["-c", line])).toMatchObject({ code: 0, stdout: "greet@1.0.0\n", stderr: "" });
+  });
+
+  it("says nothing but what is wrong when no file holds", async () => {
+    const { stdout, stderr } = await hodei(["lint", fileWith("no-steps.yaml", "apiVersion: hodei.dev/v1\n")]);
+    expect(stdout).toBe("");
+    expect(stderr).toMatch(/^error INVALID_DEFINITION: /);
+  });
+
   it("tells of every file that does not hold, with file and line, and of the good ones on stdout", async () => {
     const good = definitionFile("good", "1.0.0", { steps: { a: { run: "true" } } });
     const bad = definitionFile("bad", "1.0.0", { steps: { a: { run: "true", needs: ["nope"] } } });
