@@ -281,11 +281,13 @@ export class Executions implements Handlers {
 
 function openJob({ job, state, worker, facts, mismatches = [] }: JobRecord): OpenJob {
   const reason = mismatches.map((mismatch) => `${mismatch.clause}: ${mismatch.reason}`).join("; ");
+  // The store hears of a start with the end only; until then a job runs from when it was given to its worker.
+  const startedAtMs = facts.startedAtMs ?? (state === "claimed" ? facts.claimedAtMs : undefined);
   return {
     jobId: job.id,
     state,
     ...(worker === undefined ? {} : { worker }),
-    ...(facts.startedAtMs === undefined ? {} : { startedAtMs: facts.startedAtMs }),
+    ...(startedAtMs === undefined ? {} : { startedAtMs }),
     ...(reason === "" ? {} : { reason }),
   };
 }

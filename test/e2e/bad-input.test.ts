@@ -211,6 +211,11 @@ describe("a worker that dies in the middle of a step", () => {
     type Worker = { id: string; pid: number; jobs: string[] };
     const victim = (await json<Worker[]>("get", "workers")).find(({ jobs }) => jobs.length > 0);
     expect(victim?.jobs).toEqual(["default/dies/a/0#1"]);
+    const [going] = (await json<{ steps: { startedAt?: string }[] }>("get", "execution", "dies")).steps;
+    expect(going, "what runs is not shown as waiting").toMatchObject({
+      state: "running",
+      startedAt: expect.any(String),
+    });
     process.kill(victim?.pid ?? 0, "SIGKILL");
     const done = await json<{ steps: { worker: string }[] }>("run", "dies", "--id", "dies", "--wait");
     expect(done).toMatchObject({ state: "succeeded", steps: [{ state: "succeeded", attempts: 2 }] });
@@ -220,6 +225,7 @@ describe("a worker that dies in the middle of a step", () => {
       "lost",
       "succeeded",
     ]);
+    expect((await cli("history", "dies")).stdout).toMatch(/attemptEnded .* attempt 1 lost: .*(SIGKILL|gone)/);
     expect((await cli("logs", "dies")).stdout).toBe("attempt 1\nattempt 2\n");
   });
 });
