@@ -124,6 +124,8 @@ async function listed(
 }
 
 async function getWorkflows(session: Session, name: string | undefined): Promise<void> {
+  if (name?.includes("@"))
+    throw new UsageError(`get takes a workflow's name alone; one version: hodei describe workflow ${name}`, "name");
   const rows = named(await session.client.workflows(name), "workflow", name, (workflow) => workflow.name);
   printRows(
     session.format,

@@ -1,12 +1,17 @@
 import type { Command } from "commander";
 import type { HistoryEvent } from "../../workflow/event.ts";
+import { HodeiError } from "../../workflow/errors.ts";
+import type { Outcome } from "../../workflow/job.ts";
 import { parseNormalForm } from "../../workflow/load.ts";
 import { SEVERITIES } from "../../transport/api/cluster.ts";
 import { EXIT, UsageError } from "../exit.ts";
-import { printExecution } from "../execution-view.ts";
-import { isoTime, print, printOne, printRows } from "../output.ts";
+import { firstLine, printExecution } from "../execution-view.ts";
+import { isoTime, print, printOne, printRows, say } from "../output.ts";
 import { type Session, withClient } from "../session.ts";
 import { get } from "./get.ts";
+
+/** Steps that an error about an unknown one lists. */
+const STEPS_NAMED = 20;
 
 /** describe, history, logs, events, why. Nouns work in singular and plural. */
 export function addReadCommands(program: Command): void {
@@ -123,7 +128,7 @@ function summary(event: HistoryEvent): string {
     "name" in event ? event.name : "",
     "steps" in event ? event.steps.join(", ") : "",
     "attempt" in event ? `attempt ${event.attempt}` : "",
-    "outcome" in event ? (typeof event.outcome === "string" ? event.outcome : event.outcome.kind) : "",
+    "outcome" in event ? (typeof event.outcome === "string" ? event.outcome : outcomeWords(event.outcome)) : "",
     "state" in event ? event.state : "",
     "error" in event && event.error !== undefined ? event.error.message.split("\n")[0] : "",
     "reason" in event ? event.reason : "",
@@ -132,8 +137,41 @@ function summary(event: HistoryEvent): string {
   return [where, ...facts].filter((text) => text !== "" && text !== undefined).join(" ");
 }
 
+function outcomeWords(outcome: Outcome): string {
+  switch (outcome.kind) {
+    case "failed":
+      return `failed: ${firstLine(outcome.failure.message)}`;
+    case "rejected":
+    case "lost":
+      return `${outcome.kind}: ${firstLine(outcome.reason)}`;
+    case "timeout":
+      return `${outcome.timeout} timeout`;
+    case "succeeded":
+    case "cancelled":
+      return outcome.kind;
+    default:
+      return String(outcome satisfies never);
+  }
+}
+
+/** A step that was misspelt has no log either, which looks like one that wrote nothing. */
+async function checkStep(session: Session, id: string, step: string): Promise<void> {
+  const { steps } = await session.client.get(id);
+  const rows = steps.filter((row) => row.id === step);
+  if (rows.length === 0) {
+    const known = [...new Set(steps.map((row) => row.id))].slice(0, STEPS_NAMED).join(", ");
+    throw new HodeiError("NOT_FOUND", `execution ${id} has no step "${step}"`, {
+      field: "step",
+      hint: `Its steps are ${known}${steps.length > STEPS_NAMED ? ", …" : ""}.`,
+    });
+  }
+  const child = rows.find((row) => row.childId !== undefined)?.childId;
+  if (child !== undefined) say(`step ${step} is a sub-workflow: \`hodei logs ${child}\``);
+}
+
 async function logs(session: Session, id: string, flags: { step?: string; follow?: boolean }): Promise<void> {
   const json = session.format === "json" || session.format === "jsonl";
+  if (flags.step !== undefined) await checkStep(session, id, flags.step);
   // One decoder per attempt: a character may be cut between two chunks.
   const decoders = new Map<string, InstanceType<typeof TextDecoder>>();
   for await (const { data, cursor: _, ...chunk } of session.client.logs(id, flags)) {

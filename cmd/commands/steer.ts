@@ -15,7 +15,9 @@ export function addSteerCommands(program: Command): void {
     .action((words: string[], flags: { reason: string }, command: Command) =>
       withClient(command, async (session) => {
         await session.client.cancel(idOf(words), flags.reason);
-        await acknowledge(session, idOf(words), "cancel requested");
+        await acknowledge(session, idOf(words), (state) =>
+          ["succeeded", "failed"].includes(state) ? `has ${state}, there is nothing to cancel` : "cancel requested",
+        );
       }),
     );
   program
@@ -85,12 +87,12 @@ function simple(
     );
 }
 
-async function acknowledge(session: Session, id: string, words: string): Promise<void> {
+async function acknowledge(session: Session, id: string, words: string | ((state: string) => string)): Promise<void> {
   const { state } = await session.client.get(id);
   printOne(
     session.format,
     { executionId: id, state },
-    () => `${id}: ${words}`,
+    () => `${id}: ${typeof words === "string" ? words : words(state)}`,
     () => id,
   );
 }

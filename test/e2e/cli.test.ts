@@ -278,6 +278,9 @@ describe("history, logs and why", () => {
   it("logs are what the steps wrote, byte for byte; one step alone on demand", async () => {
     expect(await cli("logs", "first")).toEqual({ code: 0, stdout: "HELLO SEA\n", stderr: "" });
     expect((await cli("logs", "execution", "first", "--step", "hello")).stdout).toBe("");
+    const misspelt = await cli("logs", "first", "--step", "helo");
+    expect(misspelt).toMatchObject({ code: 4, stdout: "" });
+    expect(misspelt.stderr).toMatch(/no step "helo"\n +Its steps are hello, shout\.\n/);
     const chunk = JSON.parse((await cli("logs", "-f", "first", "-o", "json")).stdout) as object;
     expect(chunk).toMatchObject({
       step: "shout",
