@@ -6,7 +6,7 @@ import type { Command } from "commander";
 import type { PlanResponse } from "../../transport/api/workflow.ts";
 import { loadDefinition } from "../../workflow/load.ts";
 import { HodeiError, isHodeiError } from "../../workflow/errors.ts";
-import { UsageError } from "../exit.ts";
+import { EXIT, UsageError } from "../exit.ts";
 import { type Format, formatOf, print, printOne, printRows, table } from "../output.ts";
 import { type GlobalFlags, withClient } from "../session.ts";
 
@@ -118,6 +118,8 @@ async function plan(files: readonly string[], command: Command): Promise<void> {
   await withClient(command, async ({ client, format }) => {
     const plans = [];
     for (const { file, text } of sources) plans.push(await client.call("workflow", "plan", { source: text, file }));
+    // A pipeline that plans before it applies stops here.
+    if (plans.some((one) => one.action === "refused")) process.exitCode = EXIT.error;
     if (format === "table" || format === "wide") return plans.forEach((one) => print(planText(one)));
     if (plans.length === 1 && plans[0] !== undefined)
       return printOne(format, plans[0], planText, (row) => `${row.name}@${row.version}`);

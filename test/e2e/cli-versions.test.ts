@@ -121,6 +121,7 @@ describe("what is refused, with reasons", () => {
     expect(paths).toEqual(expect.arrayContaining(["spec.steps.say", "spec.output.says"]));
     expect(paths.join()).toContain("who");
     const plan = await cli("plan", file);
+    expect(plan.code).toBe(1);
     expect(plan.stdout).toContain("story@1.1.1: refused (against 1.1.0)");
     expect(plan.stdout).toMatch(/major +spec\.steps\.say: /);
   });
