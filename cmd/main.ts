@@ -19,6 +19,8 @@ const program = new Command("hodei")
   .option("--config <file>", "settings file (default ~/.config/hodei/config.yaml)")
   .option("-o, --output <format>", "table, wide, json, jsonl, yaml or name")
   .configureHelp({
+    // Who reads `hodei get --help` looks for -o there.
+    showGlobalOptions: true,
     subcommandTerm: (command) => `${command.name()} ${command.usage().replace("[options]", "").trim()}`,
   })
   .exitOverride();

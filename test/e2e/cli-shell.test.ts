@@ -21,6 +21,7 @@ describe("help", () => {
     const { code, stdout } = await hodei([command, "--help"]);
     expect(code).toBe(0);
     expect(stdout).toMatch(new RegExp(`^Usage: hodei ${command}`));
+    expect(stdout).toContain("\n  -o, --output <format>");
     const rows = stdout.split("\n").filter((line) => /^ {2}\S/.test(line));
     expect(rows.filter((row) => !/^ {2}\S.*? {2,}\S/.test(row))).toEqual([]);
   });
