@@ -43,7 +43,10 @@ export class Fleet implements Service {
     this.#context = context;
     this.#workers = workers;
     this.#launch = new Launch(context);
-    this.#liveness = new PodLiveness(context, this.#launch, (worker, reason) => workers.ended(worker, reason));
+    this.#liveness = new PodLiveness(context, this.#launch, {
+      ended: (worker, reason) => workers.ended(worker, reason),
+      closed: () => this.nudge(),
+    });
     this.#orphans = new Orphans(context);
   }
 
@@ -56,10 +59,7 @@ export class Fleet implements Service {
   async start(): Promise<void> {
     const { platform, store, engine, members, clock, options } = this.#context;
     this.#running = true;
-    this.#unwatch = platform.watch((pod) => {
-      this.#liveness.changed(pod);
-      this.nudge();
-    });
+    this.#unwatch = platform.watch((pod) => this.#liveness.changed(pod));
     const [requests, pods] = await Promise.all([store.workerRequests.list({ open: true }), platform.list()]);
     const mine = requests.filter((request) => request.engine === engine || options.inherits?.(request.engine) === true);
     const { alive, dead } = leftBehind(mine, pods);

@@ -7,16 +7,26 @@ import { FLEET_DEFAULTS } from "./options.ts";
 /** Of a pod that never registered: its own words are the best reason there is. */
 const LOG_TAIL_BYTES = 2_048;
 
+/** Of those words, what a lost job's reason holds. */
+const LAST_WORDS = 400;
+
+export type PodHooks = {
+  /** The worker is dead; what it held is lost. */
+  ended(worker: string, reason: string): void;
+  /** Its request is closed: only now is its place free in the store. */
+  closed(): void;
+};
+
 /** What the platform tells of pods: evidence of death for the engine, the end of a member for the fleet. */
 export class PodLiveness {
   readonly #context: FleetContext;
   readonly #launch: Launch;
-  readonly #ended: (worker: string, reason: string) => void;
+  readonly #hooks: PodHooks;
 
-  constructor(context: FleetContext, launch: Launch, ended: (worker: string, reason: string) => void) {
+  constructor(context: FleetContext, launch: Launch, hooks: PodHooks) {
     this.#context = context;
     this.#launch = launch;
-    this.#ended = ended;
+    this.#hooks = hooks;
   }
 
   changed(pod: Pod): void {
@@ -45,7 +55,7 @@ export class PodLiveness {
   async destroy(member: Member, reason: string): Promise<void> {
     const { platform, options, logger } = this.#context;
     if (!this.#context.members.delete(member.id)) return;
-    const registered = member.state === "registered";
+    const registered = await this.#hasRegistered(member);
     const tail = registered ? "" : await this.#tail(member);
     if (member.pod) {
       const request = { ...member.pod, graceMs: options.graceMs ?? FLEET_DEFAULTS.graceMs };
@@ -59,13 +69,30 @@ export class PodLiveness {
 
   async #end(member: Member, pod: Pod): Promise<void> {
     if (!this.#context.members.delete(member.id)) return;
-    const registered = member.state === "registered";
+    const registered = await this.#hasRegistered(member);
     const code = pod.exitCode === undefined ? "" : ` with exit code ${pod.exitCode}`;
     const why = pod.reason ? pod.reason.message : `its process ended${code}`;
     const reason = member.leaving ?? why;
-    const tail = registered ? "" : await this.#tail(member);
-    this.#ended(member.worker, reason);
+    // A handler that throws outside of its promise takes the worker with it, and only the pod's log has the error.
+    const crashed = pod.exitCode !== undefined && pod.exitCode !== 0 && member.leaving === undefined;
+    const tail = registered && !crashed ? "" : await this.#tail(member);
+    const words = crashed && tail.trim() !== "" ? `; it wrote last: ${tail.trim().slice(-LAST_WORDS)}` : "";
+    this.#hooks.ended(member.worker, `${reason}${words}`);
     await this.#close(member, reason, tail, registered);
+  }
+
+  /** With another engine, perhaps, and so shortly ago that nobody has looked since: its request tells. */
+  async #hasRegistered(member: Member): Promise<boolean> {
+    if (member.state === "registered") return true;
+    const { store, logger } = this.#context;
+    try {
+      const open = await store.workerRequests.list({ open: true });
+      return open.some((request) => request.id === member.id && request.state === "registered");
+    } catch (error) {
+      if (!isHodeiError(error)) throw error;
+      logger.warn({ error, request: member.id }, "the worker request was not read");
+      return false;
+    }
   }
 
   async #close(member: Member, reason: string, tail: string, registered: boolean): Promise<void> {
@@ -80,6 +107,7 @@ export class PodLiveness {
       emit("EphemeralWorkerFailed", `a worker ended before it registered: ${reason}`, { worker: member.worker, facts });
     }
     await this.#launch.record(member, { reason: tail === "" ? reason : `${reason}\n${tail}` });
+    this.#hooks.closed();
   }
 
   async #tail(member: Member): Promise<string> {

@@ -129,6 +129,21 @@ describe("the fleet", () => {
     expect(platform.deleted).not.toContain(first);
   });
 
+  it("does not hold it against the platform when a worker registered with another engine and ended at once", async () => {
+    const platform = new TestPlatform();
+    cluster = new Cluster();
+    const bounds = { template, warm: 0, maxEphemeral: 2 };
+    const nodes = [await cluster.engine("e1", { platform, fleet: bounds })];
+    const workers = inhabit(platform, () => nodes[1] ?? nodes[0]!);
+    nodes.push(await cluster.engine("e2", { platform, fleet: { ...bounds, maxEphemeral: 0 } }));
+    await cluster.assign();
+    cluster.register("eph", { steps: { a: run({ forEach: [1, 2, 3, 4, 5, 6], agent: { ephemeral: true } }) } });
+    for (const id of ["x1", "x2", "x3", "x4"]) await cluster.start(id, "eph");
+    await event(nodes[0]!, "EphemeralWorkerDestroyed");
+    while (workers.length < 4) await systemClock.sleep(5);
+    expect(nodes[0]!.events.map(({ kind }) => kind)).not.toContain("EphemeralWorkerFailed");
+  });
+
   it("keeps the warm floor, and tells a worker how to connect", async () => {
     const platform = new TestPlatform();
     const workers = inhabit(platform, () => cluster.nodes[0] ?? node);
