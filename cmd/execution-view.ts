@@ -1,4 +1,5 @@
 import { styleText } from "node:util";
+import type { Outcome } from "../workflow/job.ts";
 import type { ExecutionView, StepView } from "../transport/api/execution.ts";
 import { type Format, isoTime, printOne, shortDuration, table } from "./output.ts";
 
@@ -113,7 +114,7 @@ export function stepTable(steps: readonly StepView[], nowMs: number): string {
   const span = (from: number | undefined, to: number | undefined): string =>
     from === undefined ? "-" : shortDuration((to ?? nowMs) - from);
   return table(steps, [
-    { title: "step", cell: (step) => stepName(step) },
+    { title: "step", cell: stepNames(steps) },
     { title: "state", cell: (step) => step.state },
     { title: "worker", cell: (step) => step.worker ?? step.childId ?? "-" },
     { title: "queued", cell: (step) => span(step.queuedAtMs, step.startedAtMs ?? step.endedAtMs) },
@@ -127,8 +128,28 @@ export function stepTable(steps: readonly StepView[], nowMs: number): string {
   ]);
 }
 
-export function stepName(step: StepView): string {
-  return step.iteration === "0" || step.iteration === "" ? step.id : `${step.id}[${step.iteration}]`;
+/** `build`, or `each[0]`, `each[1]` where a step has several iterations. */
+export function stepNames(steps: readonly StepView[]): (step: StepView) => string {
+  const several = new Set(steps.filter(({ iteration }) => !/^0?$/.test(iteration)).map(({ id }) => id));
+  return (step) => (several.has(step.id) ? `${step.id}[${step.iteration}]` : step.id);
+}
+
+/** How an attempt ended, with the reason when it was not well. */
+export function outcomeWords(outcome: Outcome): string {
+  switch (outcome.kind) {
+    case "failed":
+      return `failed: ${firstLine(outcome.failure.message)}`;
+    case "rejected":
+    case "lost":
+      return `${outcome.kind}: ${firstLine(outcome.reason)}`;
+    case "timeout":
+      return `${outcome.timeout} timeout`;
+    case "succeeded":
+    case "cancelled":
+      return outcome.kind;
+    default:
+      return String(outcome satisfies never);
+  }
 }
 
 export const firstLine = (text: string): string => (text.split("\n")[0] ?? "").slice(0, 120);

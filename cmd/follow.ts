@@ -3,7 +3,7 @@ import { systemClock, type Timer } from "../base/clock.ts";
 import type { ExecutionView, StepView } from "../transport/api/execution.ts";
 import { isHodeiError } from "../workflow/errors.ts";
 import type { HistoryEvent } from "../workflow/event.ts";
-import { firstLine, stepName } from "./execution-view.ts";
+import { firstLine, outcomeWords, stepNames } from "./execution-view.ts";
 import { say, shortDuration } from "./output.ts";
 import type { Session } from "./session.ts";
 
@@ -84,8 +84,9 @@ type Screen = {
 function plainLines(): Screen {
   const told = new Map<string, string>();
   const tell = (view: ExecutionView): void => {
+    const nameOf = stepNames(view.steps);
     for (const step of view.steps) {
-      const key = stepName(step);
+      const key = nameOf(step);
       if (told.get(key) === step.state || step.state === "pending") continue;
       told.set(key, step.state);
       say(
@@ -94,7 +95,11 @@ function plainLines(): Screen {
     }
   };
   return {
-    change: (_, view) => tell(view),
+    change(event, view) {
+      if (event.type === "attemptEnded" && event.outcome.kind !== "succeeded")
+        say(`${event.step}: attempt ${event.attempt} ${outcomeWords(event.outcome)}`);
+      tell(view);
+    },
     line: say,
     end(view) {
       tell(view);
@@ -170,10 +175,11 @@ function treeLines(view: ExecutionView, nowMs: number): string[] {
   const settled = (step: StepView): boolean => ["succeeded", "skipped", "pending"].includes(step.state);
   const shown =
     view.steps.length <= treeRows() ? view.steps : view.steps.filter((step) => !settled(step)).slice(0, treeRows());
+  const nameOf = stepNames(view.steps);
   const rows = shown.map((step) => {
     const colour = COLOURS[step.state as keyof typeof COLOURS];
     const text = fitting(
-      `${"  ".repeat(1 + (depth.get(step.id) ?? 0))}${MARKS[step.state]} ${stepName(step)}${tookOf(step, nowMs)}`,
+      `${"  ".repeat(1 + (depth.get(step.id) ?? 0))}${MARKS[step.state]} ${nameOf(step)}${tookOf(step, nowMs)}`,
     );
     return colour === undefined ? text : styleText(colour, text, { stream: process.stderr });
   });

@@ -1,11 +1,10 @@
 import type { Command } from "commander";
 import type { HistoryEvent } from "../../workflow/event.ts";
 import { HodeiError } from "../../workflow/errors.ts";
-import type { Outcome } from "../../workflow/job.ts";
 import { parseNormalForm } from "../../workflow/load.ts";
 import { SEVERITIES } from "../../transport/api/cluster.ts";
 import { EXIT, UsageError } from "../exit.ts";
-import { firstLine, printExecution } from "../execution-view.ts";
+import { outcomeWords, printExecution } from "../execution-view.ts";
 import { isoTime, print, printOne, printRows, say } from "../output.ts";
 import { type Session, withClient } from "../session.ts";
 import { get } from "./get.ts";
@@ -135,23 +134,6 @@ function summary(event: HistoryEvent): string {
     "by" in event ? `by ${event.by}` : "",
   ];
   return [where, ...facts].filter((text) => text !== "" && text !== undefined).join(" ");
-}
-
-function outcomeWords(outcome: Outcome): string {
-  switch (outcome.kind) {
-    case "failed":
-      return `failed: ${firstLine(outcome.failure.message)}`;
-    case "rejected":
-    case "lost":
-      return `${outcome.kind}: ${firstLine(outcome.reason)}`;
-    case "timeout":
-      return `${outcome.timeout} timeout`;
-    case "succeeded":
-    case "cancelled":
-      return outcome.kind;
-    default:
-      return String(outcome satisfies never);
-  }
 }
 
 /** A step that was misspelt has no log either, which looks like one that wrote nothing. */
