@@ -28,6 +28,7 @@ const VARIABLES: [string, string, (config: ReturnType<typeof loadConfig>) => unk
   ["HODEI_WORKER_DIRECTORY", "/var/w", (c) => c.worker.directory, "/var/w", undefined],
   ["HODEI_HANDLERS", "./handlers.ts", (c) => c.worker.handlersFile, "./handlers.ts", undefined],
   ["HODEI_TOOLS_FILE", "/t.json", (c) => c.worker.toolsFile, "/t.json", undefined],
+  ["HODEI_HTTP_ADDRESS", "0.0.0.0:8080", (c) => c.worker.httpAddress, "0.0.0.0:8080", undefined],
   ["HODEI_SLOTS", "3", (c) => c.worker.slots, 3, undefined],
   ["HODEI_WORKER_REQUEST", "wr-1", (c) => c.worker.requestId, "wr-1", undefined],
 ];
@@ -48,6 +49,7 @@ describe("the environment", () => {
     ["IN_CLUSTER_CONFIG", "yes"],
     ["HODEI_ADDRESS", "nowhere"],
     ["HODEI_ADDRESS", "a:1,,b:2"],
+    ["HODEI_HTTP_ADDRESS", "8080"],
     ["HODEI_LOG_LEVEL", "loud"],
     ["HODEI_RETENTION", "7 weeks"],
     ["HODEI_TLS_CERT", "/cert.pem"],

@@ -38,6 +38,8 @@ export type Config = Readonly<{
     /** A module that exports handlers. */
     handlersFile: string | undefined;
     slots: number | undefined;
+    /** `host:port` of its health and metrics; none is served without it, since a host runs many workers. */
+    httpAddress: string | undefined;
     /** Where versions of found tools are remembered, shared by the workers of a host. */
     toolsFile: string | undefined;
   }>;
@@ -83,6 +85,7 @@ export function loadConfig(env: Environment = process.env): Config {
       engines: list(env, "HODEI_ENGINES", []).map((address) => checkedAddress("HODEI_ENGINES", address)),
       directory: optional(env, "HODEI_WORKER_DIRECTORY"),
       handlersFile: optional(env, "HODEI_HANDLERS"),
+      httpAddress: oneAddress(env, "HODEI_HTTP_ADDRESS"),
       toolsFile: optional(env, "HODEI_TOOLS_FILE"),
       slots: optional(env, "HODEI_SLOTS") === undefined ? undefined : positive(env, "HODEI_SLOTS", 1),
     }),
@@ -166,6 +169,11 @@ function tls(env: Environment): Config["tls"] {
     throw new HodeiError("INVALID_ARGUMENT", `${names.join(", ")} belong together: ${field} is missing`, { field });
   }
   return Object.freeze({ caFile, certFile, keyFile });
+}
+
+function oneAddress(env: Environment, name: string): string | undefined {
+  const value = optional(env, name);
+  return value === undefined ? undefined : checkedAddress(name, value);
 }
 
 export function checkedAddress(name: string, address: string): string {

@@ -63,7 +63,7 @@ function listen(server: Server, { host, port }: HttpOptions): Promise<void> {
       reject(
         new HodeiError("ADDRESS_IN_USE", `another process listens on ${host}:${port}`, {
           field: "http-port",
-          hint: "Choose another --http-port, or 0 for a free one.",
+          hint: "Choose another port for health and metrics, or 0 for a free one.",
           cause: error,
         }),
       );

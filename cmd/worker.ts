@@ -6,10 +6,12 @@ import { systemClock } from "../base/clock.ts";
 import { jsonLogger } from "../base/log.ts";
 import { systemRandom } from "../base/random.ts";
 import { createGrpcTransport } from "../transport/grpc/transport.ts";
+import type { Worker } from "../worker/options.ts";
 import { createWorker } from "../worker/worker.ts";
 import { toHodeiError } from "../workflow/errors.ts";
 import { type Config, inheritedEnvironment, loadConfig } from "./config.ts";
 import { loadHandlers } from "./handlers.ts";
+import type { HttpServer } from "./http.ts";
 import { tlsFiles, tokenOf } from "./session.ts";
 import { VERSION } from "./version.ts";
 
@@ -48,12 +50,30 @@ export async function runWorker(config: Config): Promise<number> {
   };
   process.on("SIGTERM", leave);
   process.on("SIGINT", leave);
+  const http = own.httpAddress === undefined ? undefined : await healthOf(worker, own.httpAddress);
   await worker.start();
   // A worker that is killed writes no compile cache at its end, and most are.
   void worker.ready.then(() => flushCompileCache());
   const { reason, exitCode } = await worker.done;
+  await http?.stop();
   logger.info({ reason }, "worker ended");
   return exitCode;
+}
+
+/** Loaded when asked for alone: most workers are short-lived and serve no HTTP. */
+async function healthOf(worker: Worker, address: string): Promise<HttpServer> {
+  const [{ serveHttp }, { createMetrics }] = await Promise.all([import("./http.ts"), import("./metrics.ts")]);
+  const { registry } = createMetrics({});
+  let welcomed = false;
+  void worker.ready.then(() => (welcomed = true));
+  // An address is checked to hold a colon when it is read.
+  const colon = address.lastIndexOf(":");
+  return await serveHttp({
+    host: address.slice(0, colon),
+    port: Number(address.slice(colon + 1)),
+    registry,
+    notReady: () => (welcomed ? [] : ["engine"]),
+  });
 }
 
 if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
