@@ -11,6 +11,7 @@ export default defineConfig({
     testTimeout: 30_000,
     hookTimeout: 30_000,
     maxWorkers: 2,
+    setupFiles: ["./test/property-seed.ts"],
     projects: [
       // One module graph for all files of a worker: importing it anew for each was a third of their CPU (15.1 s → 10.6 s).
       { extends: true, test: { name: "pure", include: PURE, exclude: NEVER, isolate: false } },

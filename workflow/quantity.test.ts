@@ -51,7 +51,14 @@ describe("what is no quantity", () => {
     for (const parse of [parseCpuMillis, parseBytes, parseCount]) expect(() => parse(text)).toThrow(refusal);
   });
 
-  it("refuses a binary suffix for cpu", () => expect(() => parseCpuMillis("1Ki")).toThrow("binary suffix"));
+  it.each(["1Ki", "1Ei"])("refuses the binary suffix of %s for cpu", (text) => {
+    expect(() => parseCpuMillis(text)).toThrow("binary suffix");
+  });
+
+  it("tells the suffix Ei from an exponent", () => {
+    expect([parseBytes("0Ei"), parseBytes("1E3"), parseCount("2e0")]).toEqual([0, 1000, 2]);
+    expect(() => parseBytes("1Ei")).toThrow('"1Ei" is not a memory quantity: too large');
+  });
 
   it("is the only error for any text", () => {
     fc.assert(

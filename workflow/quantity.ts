@@ -63,7 +63,8 @@ function amountOf(text: string, kind: string, examples: string): { numerator: bi
   const [, integer = "", fraction = "", suffix = ""] = parts;
   const digits = BigInt(integer + fraction);
   const binary = BINARY_POWERS[suffix];
-  const power = (DECIMAL_POWERS[suffix] ?? (/^[eE]./.test(suffix) ? Number(suffix.slice(1)) : 0)) - fraction.length;
+  const power =
+    (DECIMAL_POWERS[suffix] ?? (/^[eE][+-]?\d/.test(suffix) ? Number(suffix.slice(1)) : 0)) - fraction.length;
   const scaled = binary === undefined ? digits : digits << binary;
   return power >= 0
     ? { numerator: scaled * 10n ** BigInt(power), denominator: 1n }
