@@ -1,5 +1,6 @@
 import { styleText } from "node:util";
 import { type ErrorCode, HodeiError, toHodeiError } from "../workflow/errors.ts";
+import { formatViolation } from "../workflow/violations.ts";
 
 /** What a shell script may rely on. */
 export const EXIT = {
@@ -53,10 +54,7 @@ export function describeError(error: unknown, json: boolean): string {
     return JSON.stringify({ code, message, field, hint, violations: violations.length > 0 ? violations : undefined });
   // A message about one violation has told it, place and all.
   const told = violations.length === 1 && message.includes(violations[0]?.message ?? "");
-  const places = (told ? [] : violations).map(({ file, line, column, path, message: what }) => {
-    const place = file === undefined && line === undefined ? "" : `${file ?? "line"}:${line ?? 1}:${column ?? 1}: `;
-    return `  ${place}${path === "" ? "" : `${path}: `}${what}`;
-  });
+  const places = (told ? [] : violations).map((violation) => `  ${formatViolation(violation)}`);
   const lines = [`${styleText("red", "error", { stream: process.stderr })} ${code}: ${message}`, ...places];
   return [...lines, ...(hint === undefined ? [] : [`  ${hint}`])].join("\n");
 }

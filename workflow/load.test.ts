@@ -261,7 +261,7 @@ spec:
     expect(found[2]?.message).toContain('did you mean "steps"?');
     expect(found[3]?.message).toContain('did you mean "timeout"?');
     expect(failureOf(() => loadDefinition(text, { file: "ci.yaml" })).message).toMatch(
-      /^the definition does not hold: ci\.yaml:3:19 metadata\.name: .* \(and 6 more\)$/,
+      /^the definition does not hold: ci\.yaml:3:19: metadata\.name: .* \(and 6 more\)$/,
     );
   });
 

@@ -60,11 +60,10 @@ export function invalidDefinition(violations: Violation[], unlisted = 0, cause?:
   });
 }
 
-/** One line for people: `ci.yaml:12:9 spec.steps.build.needs[0]: unknown step "biuld"`. */
-export function formatViolation(violation: Violation): string {
-  const place = [violation.file, violation.line, violation.column].filter((part) => part !== undefined).join(":");
-  const path = violation.path === "" ? "" : `${violation.path}: `;
-  return `${place === "" ? "" : `${place} `}${path}${violation.message}`;
+/** One line for people and editors: `ci.yaml:12:9: spec.steps.build.needs[0]: unknown step "biuld"`. */
+export function formatViolation({ file, line, column, path, message }: Violation): string {
+  const place = file === undefined && line === undefined ? "" : `${file ?? "line"}:${line ?? 1}:${column ?? 1}: `;
+  return `${place}${path === "" ? "" : `${path}: `}${message}`;
 }
 
 function byPosition(a: Violation, b: Violation): number {

@@ -1,4 +1,4 @@
-import type { ExecutionError, ParentRef } from "../../workflow/execution.ts";
+import type { ParentRef } from "../../workflow/execution.ts";
 import type { ServerStream, Unary } from "../transport.ts";
 import type { ClusterEvent, EngineView, WorkerView } from "./cluster.ts";
 import type { TemplateView } from "./template.ts";
@@ -52,5 +52,3 @@ export type ChildGateway = {
   }): Promise<void>;
   deliver(request: { namespace: string; id: string; messageJson: string }): Promise<void>;
 };
-
-export type ChildRefusal = ExecutionError;
