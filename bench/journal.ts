@@ -1,20 +1,27 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { nextTurn } from "../base/turn.ts";
+import { ownCpuMs, removeFolder, temporaryFolder } from "./cluster.ts";
 import { inFlight } from "./measure.ts";
 
-/** Writes that a 3-step workflow must make durable one after the other: its start, three steps, its end. */
-const WRITES = 5;
 const ENTRY = JSON.stringify({ revision: 1, events: [{ kind: "completed", step: "first", outputs: {} }] });
+
+/** Durable writes one after the other that a workflow of `steps` needs: its start, its steps, its end. */
+export const writesOf = (steps: number): number => steps + 2;
+
+export type Floor = { perSecond: number; durationsMs: number[]; tookMs: number; cpuMsEach: number };
 
 /**
  * The floor: what the disk and SQLite allow to any engine that journals, with nothing around. Synchronous FULL; writes
- * that come in one turn of the event loop share a commit, as in the store.
+ * that come in one turn of the event loop share a commit, as in the store. Each of `count` makes `writes` in a row.
  */
-export async function journal(options: { count: number; width: number; mostMs: number }): Promise<number> {
-  const directory = mkdtempSync(join(tmpdir(), "hodei-bench-"));
+export async function journal(options: {
+  writes: number;
+  count: number;
+  width: number;
+  mostMs: number;
+}): Promise<Floor> {
+  const directory = temporaryFolder();
   const database = new DatabaseSync(join(directory, "journal.db"));
   try {
     database.exec(`
@@ -24,13 +31,17 @@ export async function journal(options: { count: number; width: number; mostMs: n
       CREATE TABLE commits (serial INTEGER, revision INTEGER, events TEXT, PRIMARY KEY (serial, revision)) WITHOUT ROWID;
     `);
     const write = groupCommit(database);
-    const { perSecond } = await inFlight(options, async (serial) => {
-      for (let revision = 0; revision < WRITES; revision += 1) await write(serial, revision);
-    });
-    return perSecond;
+    const one = async (serial: number): Promise<void> => {
+      for (let revision = 0; revision < options.writes; revision += 1) await write(serial, revision);
+    };
+    // Compilers first, as for everything that is compared with it.
+    await inFlight({ ...options, count: Math.ceil(options.count / 4) }, (at) => one(-1 - at));
+    const before = ownCpuMs();
+    const { perSecond, durationsMs, tookMs, count } = await inFlight(options, one);
+    return { perSecond, durationsMs, tookMs, cpuMsEach: (ownCpuMs() - before) / count };
   } finally {
     database.close();
-    rmSync(directory, { recursive: true, force: true });
+    removeFolder(directory);
   }
 }
 

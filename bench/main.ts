@@ -1,28 +1,77 @@
+import { readFileSync } from "node:fs";
+import { cpus, release } from "node:os";
 import { parseArgs } from "node:util";
 import { EMBEDDED } from "./embedded.ts";
-import { now, rounded } from "./measure.ts";
+import { now, type Sample } from "./measure.ts";
+import { type Line, linesOf, tableOf } from "./report.ts";
 
 /**
- * `npm run bench -- embedded [--only NAME] [--scale 0.1]`: one JSON line per number on stdout. Loopback only; every
- * bench is bounded in count and time. Numbers compare within one run on one quiet machine, not between machines.
+ * `npm run bench -- embedded [--only NAME]… [--scale 0.1] [--rounds 3] [-o json]`: the table of docs/performance.md on
+ * stdout, or one JSON line per figure. Loopback only; every round is bounded in count and time. Never fails for being
+ * slow: exit 1 means that a bench could not be run.
  */
 const { positionals, values } = parseArgs({
   allowPositionals: true,
-  options: { only: { type: "string", multiple: true }, scale: { type: "string", default: "1" } },
+  options: {
+    only: { type: "string", multiple: true },
+    scale: { type: "string", default: "1" },
+    rounds: { type: "string", default: "3" },
+    output: { type: "string", short: "o", default: "table" },
+  },
 });
 const scale = Number(values.scale);
+const rounds = Number(values.rounds);
 const names = values.only ?? Object.keys(EMBEDDED);
 const unknown = names.filter((name) => !Object.hasOwn(EMBEDDED, name));
+const complaint = [
+  positionals[0] !== "embedded" || positionals.length > 1 ? "the one thing to measure here is: embedded" : "",
+  unknown.length > 0 ? `there is no bench ${unknown.join(", ")}` : "",
+  scale > 0 && scale <= 1 ? "" : "--scale is more than 0 and at most 1",
+  Number.isInteger(rounds) && rounds >= 1 && rounds <= 50 ? "" : "--rounds is a whole number from 1 to 50",
+  values.output === "table" || values.output === "json" ? "" : "-o is table or json",
+].find((words) => words !== "");
 
-if (positionals[0] !== "embedded" || positionals.length > 1 || !(scale > 0 && scale <= 1) || unknown.length > 0) {
-  process.stderr.write(
-    `usage: npm run bench -- embedded [--only ${Object.keys(EMBEDDED).join("|")}] [--scale 0…1]\n` +
-      (unknown.length > 0 ? `there is no bench ${unknown.join(", ")}\n` : ""),
-  );
+if (complaint === undefined) process.exitCode = await run();
+else {
+  const usage = `npm run bench -- embedded [--only NAME]… [--scale 0…1] [--rounds N] [-o table|json]`;
+  process.stderr.write(`${complaint}\nusage: ${usage}\nbenches: ${Object.keys(EMBEDDED).join(", ")}\n`);
   process.exitCode = 2;
-} else {
+}
+
+async function run(): Promise<number> {
   const startedAt = now();
-  for (const name of names)
-    for (const result of (await EMBEDDED[name]?.(scale)) ?? []) process.stdout.write(`${JSON.stringify(result)}\n`);
-  process.stderr.write(`took ${rounded((now() - startedAt) / 1000, 1)} s\n`);
+  const lines: Line[] = [];
+  let failed = 0;
+  for (const name of names) {
+    try {
+      const measured = await measure(name);
+      lines.push(...measured);
+      if (values.output === "json") for (const line of measured) process.stdout.write(`${JSON.stringify(line)}\n`);
+    } catch (error) {
+      // The others are still worth measuring.
+      failed += 1;
+      process.stderr.write(`${name} could not be measured: ${error instanceof Error ? error.stack : String(error)}\n`);
+    }
+  }
+  if (values.output === "table") process.stdout.write(`${machine()}\n\n${tableOf(lines)}\n`);
+  process.stderr.write(`took ${Math.round((now() - startedAt) / 1000)} s\n`);
+  return failed > 0 ? 1 : 0;
+}
+
+async function measure(name: string): Promise<Line[]> {
+  const bench = EMBEDDED[name];
+  if (bench === undefined) return [];
+  const samples: Sample[] = [];
+  for await (const sample of bench.rounds({ scale, rounds })) {
+    samples.push(sample);
+    process.stderr.write(`${name}: round ${samples.length}\n`);
+  }
+  return linesOf(name, bench.figures, samples);
+}
+
+/** Numbers compare within one run; this says what they were taken on, and how busy it was with other things. */
+function machine(): string {
+  const [load] = readFileSync("/proc/loadavg", "utf8").split(" ");
+  const cores = `${cpus().length} × ${cpus()[0]?.model.trim() ?? "?"}`;
+  return `${cores}, Linux ${release()}, Node ${process.versions.node}, scale ${scale}, ${rounds} rounds, load at the end ${load}`;
 }

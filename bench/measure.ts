@@ -1,12 +1,37 @@
 import { systemClock } from "../base/clock.ts";
 
-/** One line of the output. `value` is absent when the bench did not come to its end in its time. */
-export type Result = { bench: string; value?: number; unit: string; floor?: number; ratio?: number } & Record<
-  string,
-  unknown
->;
+/** One number that a bench gives in every round. */
+export type Figure = {
+  /** Unique among all benches: how `-o json` names it. */
+  key: string;
+  what: string;
+  unit: string;
+  /** Of the constitution, where it sets one. Numbers without a goal are there to explain those that have one. */
+  goal?: number;
+  stretch?: number;
+  better: "more" | "less";
+  /** Key of the figure of the same round that says what is possible at all; the ratio to it is printed. */
+  floor?: string;
+};
+
+/** The figures of one round by key. A goal is only ever compared with the median of several. */
+export type Sample = Readonly<Record<string, number>>;
+
+export type BenchOptions = {
+  /** Shrinks all counts; 1 is what is published. */
+  scale: number;
+  rounds: number;
+};
+
+export type Bench = {
+  figures: readonly Figure[];
+  /** One sample per round, each bounded in count and in time. */
+  rounds(options: BenchOptions): AsyncIterable<Sample>;
+};
 
 export const now = (): number => systemClock.monotonic();
+
+export const counted = (count: number, scale: number): number => Math.max(1, Math.round(count * scale));
 
 /** Runs `one` at most `count` times, `width` at a time, until `mostMs` are over; the durations of all, in ms. */
 export async function inFlight(
@@ -34,6 +59,9 @@ export function percentile(values: readonly number[], share: number): number {
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
 }
 
-export function rounded(value: number, digits = 2): number {
-  return Number(value.toFixed(digits));
+/** Of an even number of values the mean of the two in the middle. */
+export function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = sorted.length / 2;
+  return ((sorted[Math.ceil(middle) - 1] ?? Number.NaN) + (sorted[Math.floor(middle)] ?? Number.NaN)) / 2;
 }
