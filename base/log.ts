@@ -1,4 +1,6 @@
+import { writeSync } from "node:fs";
 import { pino } from "pino";
+import { LogDestination } from "./log-destination.ts";
 
 /** One structured line per state change; ids go into `fields`, never into the message. */
 export type Logger = {
@@ -14,9 +16,11 @@ export type LogLevel = (typeof LOG_LEVELS)[number];
 
 /** JSON lines on stderr: stdout belongs to the data a command prints. Errors under `error` keep stack and cause. */
 export function jsonLogger(level: LogLevel, fields: object = {}): Logger {
+  const destination = new LogDestination((bytes) => writeSync(2, bytes));
+  process.once("exit", () => destination.flush());
   return pino(
     { level, base: { pid: process.pid, ...fields }, serializers: { error: pino.stdSerializers.errWithCause } },
-    pino.destination({ dest: 2, sync: true }),
+    destination,
   );
 }
 

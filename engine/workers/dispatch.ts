@@ -40,7 +40,7 @@ export class Dispatch {
     holders.set(job.id, record.id);
     if (job.workspace !== undefined) record.workspaces.add(job.workspace);
     if (record.hello.offer.ephemeral) record.spent = true;
-    logger.info({ job: job.id, execution: job.executionId, worker }, "job given to worker");
+    logger.debug({ job: job.id, execution: job.executionId, worker }, "job given to worker");
     this.sendWaiting(record);
   }
 

@@ -93,7 +93,8 @@ export class Settling {
       const uid = held?.job?.executionUid;
       const report = { jobId, token, outcome, facts, ...(uid === undefined ? {} : { executionUid: uid }) };
       const taken = await reports.report(report);
-      logger.info({ ...about, taken }, "attempt ended");
+      if (outcome.kind === "succeeded") logger.debug({ ...about, taken }, "attempt ended");
+      else logger.info({ ...about, taken }, "attempt ended");
       if (taken === "stale")
         emit("ResultStale", `${jobId}: a ${outcome.kind} came too late`, { worker: about.worker ?? "" });
     } catch (error) {
