@@ -6,6 +6,7 @@ import { HodeiError, toHodeiError } from "../../workflow/errors.ts";
 import { streamEnded } from "../pipe.ts";
 import type { Channel } from "../transport.ts";
 import { CALL_DEADLINE_MS } from "../transport.ts";
+import { readsBatches, sayBatches } from "./batch.ts";
 import type { AnyMethod } from "./codec/table.ts";
 import { loadMethod } from "./codec/table.ts";
 import type { Tls } from "./credentials.ts";
@@ -26,6 +27,7 @@ export class GrpcChannel implements Channel {
   readonly #clock: Clock;
   readonly #client: Client;
   readonly #metadata: Metadata;
+  readonly #streamMetadata: Metadata;
   readonly #open = new Set<OpenCall>();
   #closed = false;
 
@@ -34,6 +36,7 @@ export class GrpcChannel implements Channel {
     this.#clock = options.clock;
     this.#client = createClient(options.address, options.tls);
     this.#metadata = credentialOf(options.token);
+    this.#streamMetadata = sayBatches(this.#metadata.clone());
   }
 
   call: Channel["call"] = async (service, method, request, options = {}) => {
@@ -57,7 +60,13 @@ export class GrpcChannel implements Channel {
         void call.begin(loadMethod(service, method), (codec) => {
           const bytes = encodeMessage((value) => codec.request.encode(value), request, "INVALID_ARGUMENT");
           const { path } = codec;
-          return this.#client.makeServerStreamRequest(path, bytesAsTheyAre, bytesAsTheyAre, bytes, this.#metadata);
+          return this.#client.makeServerStreamRequest(
+            path,
+            bytesAsTheyAre,
+            bytesAsTheyAre,
+            bytes,
+            this.#streamMetadata,
+          );
         });
         return call;
       };
@@ -78,7 +87,7 @@ export class GrpcChannel implements Channel {
   duplex: Channel["duplex"] = (service, method, options = {}) => {
     const call = this.#streamCall(options.signal);
     void call.begin(loadMethod(service, method), (codec) => {
-      const wire = this.#client.makeBidiStreamRequest(codec.path, bytesAsTheyAre, bytesAsTheyAre, this.#metadata);
+      const wire = this.#client.makeBidiStreamRequest(codec.path, bytesAsTheyAre, bytesAsTheyAre, this.#streamMetadata);
       const encode = (value: unknown): Buffer => codec.request.encode(value);
       call.outlet.attach(wire, (value) => encodeMessage(encode, value, "INVALID_ARGUMENT"));
       return wire;
@@ -191,7 +200,10 @@ class StreamCall implements OpenCall {
         },
         () => this.inlet.end(),
       );
-      wire.on("metadata", () => this.#opening.cancel());
+      wire.on("metadata", (headers: Metadata) => {
+        this.#opening.cancel();
+        if (readsBatches(headers)) this.outlet.batch();
+      });
       wire.on("error", (error) => this.#fail(fromStatus(error as Partial<StatusObject>, this.#address)));
       wire.on("status", (status: StatusObject) => {
         if (status.code === Status.OK) this.#finish(streamEnded());

@@ -7,6 +7,7 @@ import { HodeiError, toHodeiError } from "../../workflow/errors.ts";
 import { pump, streamEnded } from "../pipe.ts";
 import type { Api, Authenticate, CallContext, Duplex, Server, Services } from "../transport.ts";
 import { ANONYMOUS } from "../transport.ts";
+import { readsBatches, sayBatches } from "./batch.ts";
 import type { AnyMethod } from "./codec/table.ts";
 import { loadCodec } from "./codec/table.ts";
 import type { Tls } from "./credentials.ts";
@@ -167,11 +168,13 @@ async function answerStream(method: Method, wire: ServerWritableStream<Buffer, B
     const request = decodeRequest(method, wire.request);
     wire.sendMetadata(new Metadata());
     outlet.attach(wire, (value) => encodeAnswer(method, value));
+    if (readsBatches(wire.metadata)) outlet.batch();
     const items = method.invoke(request, context) as AsyncIterable<unknown>;
     await pump(items, (item) => outlet.send(item), call.signal);
     call.finish();
     outlet.end();
   } catch (error) {
+    outlet.flush();
     wire.emit("error", call.failure(error));
   }
 }
@@ -184,6 +187,7 @@ async function answerDuplex(method: Method, wire: ServerDuplexStream<Buffer, Buf
     const fault = toHodeiError(error);
     if (call.finished) return fault;
     const status = call.failure(fault);
+    outlet.flush();
     outlet.breakOff(fault);
     inlet.breakOff(fault);
     wire.emit("error", status);
@@ -208,8 +212,9 @@ async function answerDuplex(method: Method, wire: ServerDuplexStream<Buffer, Buf
   try {
     const context = call.context();
     // The client learns from the headers that the stream was taken.
-    wire.sendMetadata(new Metadata());
+    wire.sendMetadata(sayBatches(new Metadata()));
     outlet.attach(wire, (value) => encodeAnswer(method, value));
+    if (readsBatches(wire.metadata)) outlet.batch();
     inlet.attach(
       wire,
       (bytes) => method.codec.request.decode(bytes),

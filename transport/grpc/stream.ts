@@ -1,7 +1,9 @@
 import type { Readable, Writable } from "node:stream";
+import { nextTurn } from "../../base/turn.ts";
 import { HodeiError } from "../../workflow/errors.ts";
 import { Pipe, STREAM_BUFFER_BYTES, streamEnded } from "../pipe.ts";
 import { STREAM_BUFFER } from "../transport.ts";
+import { framesOf, messagesOf } from "./batch.ts";
 import { MAX_MESSAGE_BYTES } from "./credentials.ts";
 
 /**
@@ -14,11 +16,20 @@ export type Decode = (bytes: Buffer) => unknown;
 
 type Waiting = { message: unknown; taken: PromiseWithResolvers<void> };
 
-/** What we send. Room is counted by write callbacks: grpc-js calls back when HTTP/2 flow control let the message go. */
+/** One for all: most sends find room, and a promise of their own is the dearest thing about them. */
+const TAKEN = Promise.resolve();
+
+/**
+ * What we send. Room is counted by write callbacks: grpc-js calls back when HTTP/2 flow control let the message go. To a peer
+ * that reads batches go all messages of one turn of the event loop together.
+ */
 export class Outlet {
   readonly #waiting: Waiting[] = [];
   #wire: Writable | undefined;
   #encode: Encode = () => Buffer.alloc(0);
+  #batches = false;
+  /** Encoded, and within the room; written at the end of the turn. */
+  #turn: Buffer[] = [];
   #messages = 0;
   #bytes = 0;
   #ending = false;
@@ -28,15 +39,20 @@ export class Outlet {
   attach(wire: Writable, encode: Encode): void {
     this.#wire = wire;
     this.#encode = encode;
-    this.#flush();
+    this.#fill();
+  }
+
+  /** The peer has said that it reads them. */
+  batch(): void {
+    this.#batches = true;
   }
 
   send(message: unknown): Promise<void> {
     if (this.#error || this.#ending) return Promise.reject(this.#error ?? streamEnded());
     if (this.#waiting.length === 0 && this.#hasRoom) {
       try {
-        this.#write(message);
-        return Promise.resolve();
+        this.#take(message);
+        return TAKEN;
       } catch (error) {
         // Not encodable: the stream itself is sound.
         return Promise.reject(error as Error);
@@ -50,7 +66,15 @@ export class Outlet {
   /** After everything that was sent. */
   end(): void {
     this.#ending = true;
-    this.#flush();
+    this.#fill();
+  }
+
+  /** Writes what was taken and waits for the end of the turn: the stream is about to end. */
+  flush(): void {
+    const messages = this.#turn;
+    this.#turn = [];
+    if (this.#error) return;
+    for (const { bytes, count, messageBytes } of framesOf(messages)) this.#write(bytes, count, messageBytes);
   }
 
   breakOff(error: HodeiError): void {
@@ -62,29 +86,36 @@ export class Outlet {
     return this.#wire !== undefined && this.#messages < STREAM_BUFFER && this.#bytes < STREAM_BUFFER_BYTES;
   }
 
-  #write(message: unknown): void {
+  #take(message: unknown): void {
     const bytes = this.#encode(message);
     this.#messages += 1;
     this.#bytes += bytes.length;
-    this.#wire?.write(bytes, () => {
-      this.#messages -= 1;
-      this.#bytes -= bytes.length;
-      if (this.#waiting.length > 0) this.#flush();
+    if (!this.#batches) this.#write(bytes, 1, bytes.length);
+    else if (this.#turn.push(bytes) === 1) nextTurn(() => this.flush());
+  }
+
+  #write(frame: Buffer, count: number, messageBytes: number): void {
+    this.#wire?.write(frame, () => {
+      this.#messages -= count;
+      this.#bytes -= messageBytes;
+      if (this.#waiting.length > 0) this.#fill();
     });
   }
 
-  #flush(): void {
+  #fill(): void {
     while (this.#hasRoom && !this.#error) {
       const next = this.#waiting.shift();
       if (!next) break;
       try {
-        this.#write(next.message);
+        this.#take(next.message);
         next.taken.resolve();
       } catch (error) {
         next.taken.reject(error);
       }
     }
-    if (this.#ending && this.#waiting.length === 0 && !this.#error) this.#wire?.end();
+    if (!this.#ending || this.#waiting.length > 0 || this.#error) return;
+    this.flush();
+    this.#wire?.end();
   }
 }
 
@@ -107,10 +138,7 @@ export class Inlet {
     this.#wire = wire;
     this.#decode = decode;
     this.#onUnreadable = onUnreadable;
-    wire.on("data", (bytes: Buffer) => {
-      this.#pipe.push(bytes);
-      if (!this.#pipe.hasRoom) wire.pause();
-    });
+    wire.on("data", (frame: Buffer) => this.#take(frame, wire));
     wire.on("end", onEnd);
   }
 
@@ -128,9 +156,7 @@ export class Inlet {
     try {
       return { value: this.#decode(step.value), done: false };
     } catch (error) {
-      const fault = this.#onUnreadable(error);
-      this.#pipe.breakOff(fault);
-      throw fault;
+      throw this.#refuse(error);
     }
   }
 
@@ -138,6 +164,22 @@ export class Inlet {
   get messages(): AsyncIterable<never> {
     // The decoder was chosen by the method, which the port ties to its type.
     return { [Symbol.asyncIterator]: () => ({ next: () => this.next() as Promise<IteratorResult<never, undefined>> }) };
+  }
+
+  #take(frame: Buffer, wire: Readable): void {
+    try {
+      for (const bytes of messagesOf(frame)) this.#pipe.push(bytes);
+    } catch (error) {
+      this.#refuse(error);
+      return;
+    }
+    if (!this.#pipe.hasRoom) wire.pause();
+  }
+
+  #refuse(error: unknown): HodeiError {
+    const fault = this.#onUnreadable(error);
+    this.#pipe.breakOff(fault);
+    return fault;
   }
 
   #resume(): void {
