@@ -1,20 +1,20 @@
 import type { Clock, Timer } from "../base/clock.ts";
 import type { FromWorker } from "../transport/api/worker.ts";
-import type { UsageMeter } from "./usage.ts";
+import type { Meter } from "./host.ts";
 
 export const HEARTBEAT_MS = 5_000;
 
 /** Beats inside the control stream while there is one. The engine sets the pace in its Welcome. */
 export class Heartbeat {
   readonly #clock: Clock;
-  readonly #meter: UsageMeter;
+  readonly #meter: Meter;
   readonly #send: (message: FromWorker) => void;
   readonly #jobs: () => { id: string; group: number | undefined }[];
   #timer: Timer | undefined;
 
   constructor(options: {
     clock: Clock;
-    meter: UsageMeter;
+    meter: Meter;
     send: (message: FromWorker) => void;
     jobs: () => { id: string; group: number | undefined }[];
   }) {

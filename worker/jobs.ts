@@ -4,16 +4,16 @@ import type { AssignedJob, FromWorker } from "../transport/api/worker.ts";
 import type { Channel } from "../transport/transport.ts";
 import type { Outcome } from "../workflow/job.ts";
 import { inheritedEnv } from "./environment.ts";
+import type { ResultSpool, WorkerHost, WorkspaceFolders } from "./host.ts";
 import { JobLog, LogBudget } from "./logs.ts";
 import { Masker, secretsOf } from "./mask.ts";
 import type { TaskFunction, WorkerOptions } from "./options.ts";
 import { Reaper } from "./reaper.ts";
 import { RunningJob } from "./run-job.ts";
-import { Spool, SPOOL_MAXIMUM } from "./spool.ts";
+import { SPOOL_MAXIMUM } from "./spool.ts";
 import type { Result } from "./spool.ts";
 import { LogUploader } from "./upload.ts";
 import { waitAtMost } from "./wait.ts";
-import { Workspaces } from "./workspaces.ts";
 
 /**
  * A result goes to disk when its acknowledgement is late, not before it is sent: whichever comes first, the store's commit or
@@ -32,6 +32,7 @@ export type JobsOptions = Pick<
   WorkerOptions,
   "clock" | "logger" | "directory" | "baseEnv" | "passEnv" | "masks" | "id"
 > & {
+  host: Pick<WorkerHost, "spool" | "workspaces">;
   slots: number;
   ephemeral: boolean;
   handlers: ReadonlyMap<string, TaskFunction>;
@@ -47,8 +48,8 @@ export class Jobs {
   readonly #running = new Map<string, RunningJob>();
   readonly #finished = new Map<string, Finished>();
   readonly #remembered = new Set<string>();
-  readonly #workspaces: Workspaces;
-  readonly #spool: Spool;
+  readonly #workspaces: WorkspaceFolders;
+  readonly #spool: ResultSpool;
   readonly #reaper: Reaper;
   readonly #uploader: LogUploader;
   readonly #budget = new LogBudget();
@@ -63,8 +64,8 @@ export class Jobs {
   constructor(options: JobsOptions) {
     this.#options = options;
     this.slots = options.slots;
-    this.#workspaces = new Workspaces(join(options.directory, "workspaces"));
-    this.#spool = new Spool(join(options.directory, "spool"));
+    this.#workspaces = options.host.workspaces;
+    this.#spool = options.host.spool;
     this.#reaper = new Reaper(options.logger);
     this.#uploader = new LogUploader(options.clock, options.logger);
     this.#inherited = inheritedEnv(options.baseEnv, options.passEnv);

@@ -6,6 +6,7 @@ import type { WorkerState } from "../transport/api/cluster.ts";
 import type { Transport } from "../transport/transport.ts";
 import type { Json } from "../workflow/json.ts";
 import type { Offer, Resources } from "../workflow/requirement.ts";
+import type { WorkerHost } from "./host.ts";
 
 export type WorkerOptions = {
   /** `host:port` of engines; any of them serves. */
@@ -19,6 +20,8 @@ export type WorkerOptions = {
   logger: Logger;
   /** Its own folder: workspaces, job folders, results not yet acknowledged. Made when missing. */
   directory: string;
+  /** Default: the machine that this process runs on, with `directory` on its disk. */
+  host?: WorkerHost;
   /** Added to what the worker finds by itself; fields given here win, lists are joined. */
   offer?: Partial<Omit<Offer, "total" | "handlers" | "ephemeral">> & { total?: Partial<Resources> };
   /** By the name that `task` steps use. */

@@ -4,11 +4,11 @@ import type { AssignedJob } from "../transport/api/worker.ts";
 import { unreachable } from "../workflow/errors.ts";
 import type { Outcome } from "../workflow/job.ts";
 import { runTask } from "./handler.ts";
+import type { WorkspaceFolders } from "./host.ts";
 import type { JobLog } from "./logs.ts";
 import type { TaskFunction } from "./options.ts";
 import type { Reaper } from "./reaper.ts";
 import { runShell } from "./shell.ts";
-import type { Workspaces } from "./workspaces.ts";
 
 /** Why a job was ended before its own end. `forgotten`: nobody wants its result any more. */
 export type EndReason = "cancelled" | "timeout" | "forgotten";
@@ -17,7 +17,7 @@ export type JobParts = {
   clock: Clock;
   logger: Logger;
   reaper: Reaper;
-  workspaces: Workspaces;
+  workspaces: WorkspaceFolders;
   inherited: Record<string, string>;
   /** Where job folders are made. */
   directory: string;

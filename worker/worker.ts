@@ -1,20 +1,17 @@
-import { mkdir, rm } from "node:fs/promises";
-import { join } from "node:path";
 import type { Timer } from "../base/clock.ts";
-import { hostIdentity } from "../base/process.ts";
 import type { WorkerState } from "../transport/api/cluster.ts";
 import type { AssignedJob, Hello, ToWorker } from "../transport/api/worker.ts";
 import type { Channel } from "../transport/transport.ts";
 import { HodeiError, unreachable } from "../workflow/errors.ts";
 import type { Offer } from "../workflow/requirement.ts";
-import { machineResources, offerOf } from "./capabilities.ts";
+import { offerOf } from "./capabilities.ts";
 import { Connection } from "./connect.ts";
 import type { Welcome } from "./connect.ts";
 import { Heartbeat } from "./heartbeat.ts";
+import { thisHost, type WorkerHost } from "./host.ts";
 import { Jobs } from "./jobs.ts";
 import type { Worker, WorkerEnd, WorkerOptions } from "./options.ts";
 import { findTools, usualToolsFile } from "./tools.ts";
-import { UsageMeter } from "./usage.ts";
 
 const LONE_MS = 60_000;
 /** How long a worker that goes waits for its last results to be acknowledged; they stay on disk otherwise. */
@@ -43,6 +40,7 @@ class WorkerProcess implements Worker {
   readonly ready: Promise<void>;
   readonly done: Promise<WorkerEnd>;
   readonly #options: WorkerOptions;
+  readonly #host: WorkerHost;
   readonly #ready = Promise.withResolvers<void>();
   readonly #done = Promise.withResolvers<WorkerEnd>();
   readonly #jobs: Jobs;
@@ -61,8 +59,10 @@ class WorkerProcess implements Worker {
     this.ready = this.#ready.promise;
     this.done = this.#done.promise;
     this.#options = options;
+    this.#host = options.host ?? thisHost(options.directory, options.clock);
     this.#jobs = new Jobs({
       ...options,
+      host: this.#host,
       slots: options.slots ?? 5,
       ephemeral: options.ephemeral ?? false,
       handlers: options.handlers ?? new Map(),
@@ -118,12 +118,12 @@ class WorkerProcess implements Worker {
   }
 
   async #start(): Promise<void> {
-    const { directory, clock, logger, random } = this.#options;
+    const { clock, logger, random } = this.#options;
     this.#state = "registering";
-    await mkdir(join(directory, "jobs"), { recursive: true });
-    const [machine, found] = await Promise.all([machineResources(directory), this.#findTools(), this.#jobs.open()]);
+    await this.#host.prepare();
+    const [machine, found] = await Promise.all([this.#host.resources(), this.#findTools(), this.#jobs.open()]);
     this.#offer = offerOf(this.#options, machine, found.tools);
-    const meter = new UsageMeter(clock, this.#offer.total.cpuMillis);
+    const meter = this.#host.meter(this.#offer.total.cpuMillis);
     this.#heartbeat = new Heartbeat({
       clock,
       meter,
@@ -170,7 +170,7 @@ class WorkerProcess implements Worker {
       version: version ?? "0.0.0",
       offer: this.#offer,
       slots: this.#state === "draining" ? 0 : this.#jobs.slots,
-      host: hostIdentity(),
+      host: this.#host.identity(),
       running: this.#jobs.running.map(({ job }) => ({ jobId: job.jobId, token: job.token })),
       spooled: this.#jobs.finished.map(({ jobId, token }) => ({ jobId, token })),
       workspaces: this.#jobs.workspaces,
@@ -235,7 +235,7 @@ class WorkerProcess implements Worker {
 
   /** Order: no new job, no running job, results handed in, goodbye, nothing left. */
   async #terminate(reason: WorkerEnd["reason"]): Promise<void> {
-    const { logger, ephemeral, directory } = this.#options;
+    const { logger, ephemeral } = this.#options;
     this.#probing.abort();
     this.#lone?.cancel();
     this.#jobs.refuse("this worker ends");
@@ -251,7 +251,7 @@ class WorkerProcess implements Worker {
       this.#connection.send({ kind: "goodbye", reason: words });
       await this.#connection.stop(GOODBYE_MS);
       this.#heartbeat?.stop();
-      if (ephemeral) await rm(join(directory, "workspaces"), { recursive: true, force: true, maxRetries: 3 });
+      if (ephemeral) await this.#host.removeWorkspaces();
     } finally {
       this.#lone?.cancel();
       this.#state = "terminated";
