@@ -9,6 +9,7 @@ import { shardOf } from "../workflow/shard.ts";
 import type { Actor } from "./actor.ts";
 import { dropState } from "./actor.ts";
 import { Committer } from "./commit.ts";
+import { Definitions } from "./definitions.ts";
 import { InboxEntries } from "./entries.ts";
 import type { Emit } from "./events.ts";
 import { Folder } from "./folding.ts";
@@ -63,6 +64,7 @@ const CACHED = 2_000;
  * answered after the commit. `folding.ts` makes the turn in memory, `commit.ts` takes it through the store.
  */
 export class Executor {
+  readonly definitions = new Definitions();
   readonly #options: ExecutorOptions;
   /** Insertion order is the order of last use: the first idle one is the one to evict. */
   readonly #actors = new Map<string, Actor>();
@@ -77,7 +79,7 @@ export class Executor {
   constructor(options: ExecutorOptions) {
     this.#options = options;
     this.#quarantine = new Quarantine(options);
-    this.#folder = new Folder(options, this.#quarantine);
+    this.#folder = new Folder(options, this.#quarantine, this.definitions);
     const put = (actor: Actor, envelope: Envelope): void => this.#put(actor, envelope);
     this.#committer = new Committer(options, { quarantine: this.#quarantine, entries: this.#entries, put });
   }

@@ -3,11 +3,11 @@ import { HodeiError, isHodeiError } from "../workflow/errors.ts";
 import type { HistoryEvent } from "../workflow/event.ts";
 import type { Execution } from "../workflow/execution.ts";
 import { fold } from "../workflow/fold.ts";
-import { parseNormalForm } from "../workflow/load.ts";
 import type { Message, Transition } from "../workflow/message.ts";
 import { transition } from "../workflow/transition.ts";
 import type { Actor } from "./actor.ts";
 import { dropState } from "./actor.ts";
+import type { Definitions } from "./definitions.ts";
 import type { ExecutorHooks, ExecutorOptions } from "./executor.ts";
 import type { Committed, Envelope } from "./mailbox.ts";
 import type { Quarantine } from "./quarantine.ts";
@@ -53,10 +53,12 @@ type Progress = {
 export class Folder {
   readonly #options: ExecutorOptions;
   readonly #quarantine: Quarantine;
+  readonly #definitions: Definitions;
 
-  constructor(options: ExecutorOptions, quarantine: Quarantine) {
+  constructor(options: ExecutorOptions, quarantine: Quarantine, definitions: Definitions) {
     this.#options = options;
     this.#quarantine = quarantine;
+    this.#definitions = definitions;
   }
 
   /**
@@ -245,7 +247,7 @@ export class Folder {
       }
       actor.exists = record !== undefined;
       if (record) {
-        actor.state = loadedFrom(record, actor.shard);
+        actor.state = loadedFrom(record, actor.shard, this.#definitions);
         return true;
       }
       return this.#unknown(actor, batch);
@@ -299,7 +301,7 @@ function relevant(envelope: Envelope, state: Loaded, nowMs: number): Message | u
   return envelope.message;
 }
 
-function loadedFrom(record: ExecutionRecord, shard: number): Loaded {
+function loadedFrom(record: ExecutionRecord, shard: number, definitions: Definitions): Loaded {
   const source = record.definitions[record.head.digest];
   if (source === undefined) {
     throw new HodeiError(
@@ -310,7 +312,7 @@ function loadedFrom(record: ExecutionRecord, shard: number): Loaded {
   const snapshot = record.snapshot ? (JSON.parse(record.snapshot.text) as Execution) : undefined;
   const events = record.events.map((text) => JSON.parse(text) as HistoryEvent);
   return {
-    definition: parseNormalForm(source),
+    definition: definitions.read(record.head.digest, source),
     execution: fold(events, snapshot),
     revision: record.head.revision,
     shard,

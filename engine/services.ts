@@ -5,7 +5,6 @@ import type { ResponseOf, ServiceHandlers } from "../transport/transport.ts";
 import type { Lock } from "../workflow/definition.ts";
 import { HodeiError } from "../workflow/errors.ts";
 import type { Json } from "../workflow/json.ts";
-import { parseNormalForm } from "../workflow/load.ts";
 import type { Message } from "../workflow/message.ts";
 import type { EventBus } from "./events.ts";
 import type { Executor } from "./executor.ts";
@@ -84,7 +83,7 @@ async function start(executor: Executor, request: EngineStartRequest): Promise<R
       runNumber,
     },
   };
-  const opening = { definitions: request.definitions, definition: parseNormalForm(source) };
+  const opening = { definitions: request.definitions, definition: executor.definitions.read(digest, source) };
   const answer = await executor.ask({ namespace, id }, { message, opening });
   return { uid: answer.uid, created: answer.created, version: answer.version, digest: answer.digest };
 }

@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { HodeiError } from "./errors.ts";
 import type { Json } from "./json.ts";
 
@@ -23,7 +23,7 @@ export function canonicalJson(value: Json, depth = 0): string {
 
 /** "sha256:" and 64 hex digits, over the canonical JSON. */
 export function sha256Of(value: Json): string {
-  return `sha256:${createHash("sha256").update(canonicalJson(value)).digest("hex")}`;
+  return `sha256:${hash("sha256", canonicalJson(value), "hex")}`;
 }
 
 /** `Array.isArray` does not narrow a readonly array away from an object. */

@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 
 /**
  * The fixed bucket of an execution: the first 32 bits of SHA-256 over `namespace/executionId`, modulo the shard count.
@@ -9,5 +9,6 @@ export function shardOf(namespace: string, executionId: string, shards: number):
   const open = executionId.indexOf("{");
   const close = open < 0 ? -1 : executionId.indexOf("}", open);
   const hashed = close > open + 1 ? executionId.slice(open + 1, close) : executionId;
-  return createHash("sha256").update(`${namespace}/${hashed}`).digest().readUInt32BE(0) % shards;
+  // As hex, in one call: 0.6 µs, a Hash object with a Buffer is 2.5 µs, and a start asks for it on each hop.
+  return Number.parseInt(hash("sha256", `${namespace}/${hashed}`, "hex").slice(0, 8), 16) % shards;
 }
