@@ -945,6 +945,28 @@ function waking(world: MakeWorld): void {
     await settle(clock);
     expect(seen).toEqual(["changed", "logs", "registry"]);
   });
+
+  it("hints at the end of an execution to those who wait for that alone, again after a retry", async () => {
+    const { store, clock, owner } = await world();
+    const seen: string[] = [];
+    const stop = store.watch({ kind: "end", namespace: "default", id: "x" }, ({ kind }) => seen.push(kind));
+    const ended = { state: "failed", endedAtMs: 2000 } as const;
+    await commit(store, owner, "x");
+    await commit(store, owner, "y", { head: ended });
+    await settle(clock);
+    expect(seen).toEqual([]);
+    await commit(store, owner, "x", { expectedRevision: 1, head: ended });
+    await settle(clock);
+    expect(seen).toEqual(["changed"]);
+    expect((await store.readExecution({ namespace: "default", id: "x" }))?.status).toBe("OK");
+    await commit(store, owner, "x", { expectedRevision: 2 });
+    await settle(clock);
+    expect(seen).toEqual(["changed"]);
+    await commit(store, owner, "x", { expectedRevision: 3, head: ended });
+    await settle(clock);
+    expect(seen).toEqual(["changed", "changed"]);
+    stop();
+  });
 }
 
 function workspaces(world: MakeWorld): void {

@@ -345,6 +345,8 @@ export type ClassDemand = {
 export type WatchTopic =
   | { kind: "session"; session: string }
   | { kind: "execution"; namespace: string; id: string }
+  /** Its end alone, for those who wait: else each of them would read at every commit. */
+  | { kind: "end"; namespace: string; id: string }
   | { kind: "logs"; namespace: string; executionId: string }
   | { kind: "registry"; namespace: string };
 

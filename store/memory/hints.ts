@@ -52,7 +52,8 @@ function topicKey(topic: WatchTopic): string {
     case "session":
       return `session ${topic.session}`;
     case "execution":
-      return `execution ${topic.namespace}/${topic.id}`;
+    case "end":
+      return `${topic.kind} ${topic.namespace}/${topic.id}`;
     case "logs":
       return `logs ${topic.namespace}/${topic.executionId}`;
     case "registry":

@@ -38,7 +38,9 @@ export function turn(state: State, request: TurnRequest): TurnAnswer {
   const assignments = claimFor(state, session, request.claimFor, nowMs);
   for (const entry of added) wakeFor(state, entry);
   remember(state, request.opId, { kind: "turn", revision, given: givenOf(assignments) }, settled);
-  state.hints.give({ kind: "execution", namespace: request.namespace, id: request.id }, { kind: "changed" });
+  const { namespace, id } = request;
+  state.hints.give({ kind: "execution", namespace, id }, { kind: "changed" });
+  if (request.head.state !== "running") state.hints.give({ kind: "end", namespace, id }, { kind: "changed" });
   return { status: "OK", revision, nowMs, assignments };
 }
 
