@@ -47,6 +47,8 @@ export type StoreMethod =
 /** A plain event of the trace without its time, as parts report it. */
 export type Happening = TraceEvent extends infer E ? (E extends { atMs: number } ? Omit<E, "atMs"> : never) : never;
 
+export type Recorder = (event: Happening) => void;
+
 /** Equal traces have equal hashes: how a run proves that its seed decides everything. */
 export function hashOf(trace: readonly TraceEvent[]): string {
   const hash = createHash("sha256");
