@@ -166,7 +166,18 @@ function childrenOf(node: ASTNode): readonly ASTNode[] {
   }
 }
 
-function rootsOf({ steps, has, input }: Names): ReadonlyMap<string, Shape> {
+/** A checker asks of the same names for each expression: a thousand steps in 15,000 expressions took 2 s. */
+const rootsByNames = new WeakMap<Names, ReadonlyMap<string, Shape>>();
+
+function rootsOf(names: Names): ReadonlyMap<string, Shape> {
+  const known = rootsByNames.get(names);
+  if (known !== undefined) return known;
+  const roots = buildRoots(names);
+  rootsByNames.set(names, roots);
+  return roots;
+}
+
+function buildRoots({ steps, has, input }: Names): ReadonlyMap<string, Shape> {
   const step = (id: string): Shape => ({
     kind: "map",
     name: `steps.${id}`,
@@ -311,15 +322,17 @@ function chain(node: ASTNode, walk: Walk): Shape {
   }
 }
 
+const ABSENT: ReadonlyMap<string, string> = new Map([
+  ["matrix", "the step has no matrix"],
+  ["item", "the step has no forEach"],
+  ["index", "the step has no forEach"],
+]);
+
 function named(node: ASTNode, name: string, walk: Walk): Shape {
   const shape = walk.locals.get(name) ?? walk.roots.get(name);
   if (shape !== undefined) return shape;
   const known = [...walk.roots.keys(), ...walk.locals.keys()];
-  const reason = {
-    matrix: "the step has no matrix",
-    item: "the step has no forEach",
-    index: "the step has no forEach",
-  }[name];
+  const reason = ABSENT.get(name);
   const hint = reason === undefined ? suggestion(name, known) || `; known are ${known.join(", ")}` : `, ${reason}`;
   walk.problems.push({ message: `${name} is not known here${hint}`, at: node.pos });
   return ANY;

@@ -61,6 +61,10 @@ export class Failure extends Error {
 /** The budget is spent. Nothing absorbs it. */
 export class Exhausted extends Error {
   override readonly name = "Exhausted";
+
+  constructor() {
+    super(`needs more than ${LIMITS.expressionSteps} steps`);
+  }
 }
 
 /** Looking for a near name is for people; a map with more keys is data. */
@@ -76,7 +80,7 @@ export function freshBudget(): Budget {
 export function run(source: string, root: ASTNode, scope: Readonly<Record<string, unknown>>, budget: Budget): Value {
   const spend = (steps: number): void => {
     budget.steps -= steps;
-    if (budget.steps < 0) throw new Exhausted(`needs more than ${LIMITS.expressionSteps} steps`);
+    if (budget.steps < 0) throw new Exhausted();
   };
   const state: Evaluation = {
     source,

@@ -162,6 +162,33 @@ describe("the bounds of evaluate", () => {
     "input.many.exists(x, input.many.all(y, true) && false)",
   ])("stops %s", (expression) => expect(() => evaluate(expression, big)).toThrow(steps));
 
+  // Unpaid they took 10 s each: the product of the lengths is a multiple of 2^32.
+  it.each(["contains(p)", "lastIndexOf(p)", "split(p)", "replace(p, '')"])("stops text.%s of half a text", (method) => {
+    const part = "[input.half + 'b' + input.half].map(p, ";
+    const expression = `${part}[input.long + input.long].map(t, t.${method} == null))`;
+    const lengths = { half: "a".repeat(2 ** 15), long: "a".repeat(2 ** 17) };
+    expect(() => evaluate(expression, withInput(lengths))).toThrow(steps);
+  });
+
+  it("stops empty alternatives of a pattern at each character", () => {
+    const expression = `input.text.matches("(?:${"|".repeat(30)}){60}x")`;
+    expect(() => evaluate(expression, withInput({ text: "a".repeat(10_000) }))).toThrow(steps);
+  });
+
+  it("pays for case letter by letter where a text is not all ASCII", () => {
+    const text = "aA".repeat(20_000);
+    const expression = "input.list.all(x, input.text.lowerAscii().size() > 0)";
+    const list = Array.from({ length: 8 }, () => 0);
+    expect(evaluate(expression, withInput({ text, list }))).toBe(true);
+    expect(() => evaluate(expression, withInput({ text: `${text}é`, list }))).toThrow(steps);
+  });
+
+  it("stops a template of ten thousand expressions, whose parsing alone would take longer", () => {
+    const template = Array.from({ length: 10_000 }, (_, at) => `\${{ ${at} }}`);
+    expect(render(template.slice(0, 5_000), scope)).toHaveLength(5_000);
+    expect(() => render(template, scope)).toThrow(steps);
+  });
+
   it("stops a loop over failures, and says which failure", () => {
     expect(() => evaluate("input.many.all(x, input.many.exists(y, y.nope > x))", big)).toThrow(
       invalid('y is int, it has no field "nope" (and the whole needs too many steps)'),
@@ -349,6 +376,12 @@ describe("checkExpression", () => {
     expect(messages("matrix.os", { has: { matrix: true } })).toEqual([]);
     expect(messages("item.id + index", { has: { item: true } })).toEqual([]);
     expect(messages("index + 'x'", { has: { item: true } })).toEqual(["column 1: no such overload: int + string"]);
+  });
+
+  it("has words of its own for a name that every object knows", () => {
+    for (const name of ["constructor", "toString", "valueOf"]) {
+      expect(messages(name)).toEqual([expect.stringMatching(`${name} is not known here; known are input, `)]);
+    }
   });
 
   it("takes any field of an input without a schema", () => {

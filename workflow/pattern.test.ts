@@ -59,6 +59,12 @@ describe("patternMatches", () => {
     expect(cost(2000)).toBeLessThan(2.1 * cost(1000));
     expect(cost(1000)).toBeLessThan(20_000);
   });
+
+  it("pays for what it looks at without reading a character", () => {
+    let steps = 0;
+    patternMatches(parsePattern(`(?:${"|".repeat(30)}){60}b`), "a".repeat(1000), (spent) => (steps += spent));
+    expect(steps, "3,600 instructions at each character").toBeGreaterThan(1000 * 200);
+  });
 });
 
 describe("parsePattern", () => {
