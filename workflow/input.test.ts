@@ -98,6 +98,26 @@ describe("defaults", () => {
     expect(inputViolations(schema, {})).toHaveLength(1);
   });
 
+  it("leave a key alone that has the name of the prototype", () => {
+    const value = JSON.parse('{"__proto__":{"x":1},"id":"a"}') as Json;
+    expect(JSON.stringify(withDefaults({ properties: { y: { default: 2 } } }, value))).toBe(
+      '{"__proto__":{"x":1},"id":"a","y":2}',
+    );
+  });
+
+  it("that would make a small input a large one are refused", () => {
+    const item: JsonObject = { type: "object", properties: { text: { type: "string", default: "x".repeat(5000) } } };
+    const schema: JsonObject = { type: "object", properties: { list: { type: "array", items: item } } };
+    const list = (length: number): Json => ({ list: Array.from({ length }, () => ({})) });
+    expect(JSON.stringify(withDefaults(schema, list(50))).length).toBeGreaterThan(250_000);
+    expect(() => withDefaults(schema, list(80_000))).toThrow(
+      expect.objectContaining({ code: "TOO_LARGE", field: "input" }),
+    );
+    expect(schemaViolations({ ...schema, default: list(60) })).toEqual([
+      { path: "default", message: expect.stringContaining("more than 262144 bytes") },
+    ]);
+  });
+
   it("are filled once: filling again changes nothing", () => {
     fc.assert(
       fc.property(schemaArbitrary, valueArbitrary, (schema, value) => {

@@ -1,5 +1,5 @@
 import { canonicalJson } from "./digest.ts";
-import type { Violation } from "./errors.ts";
+import { HodeiError, isHodeiError, type Violation } from "./errors.ts";
 import type { Json, JsonObject } from "./json.ts";
 import { LIMITS } from "./limits.ts";
 import { formatPath } from "./path.ts";
@@ -24,7 +24,7 @@ export function allSchemaProblems(schema: Json, path: Path): Problem[] {
 function defaultProblems(schema: JsonObject, path: Path): Problem[] {
   const found: Problem[] = [];
   if (schema["default"] !== undefined) {
-    checkValue(schema, withDefaults(schema, schema["default"]), [...path, "default"], found);
+    checkFilled(schema, schema["default"], [...path, "default"], found);
   }
   const problems = found.map((wrong) => ({
     path: wrong.path,
@@ -56,8 +56,17 @@ export function inputViolations(schema: JsonObject, value: Json, path = "input")
 /** Whether the schema accepts the value once defaults are filled in: what a start does with its input. */
 export function accepts(schema: JsonObject, value: Json): boolean {
   const problems: Problem[] = [];
-  checkValue(schema, withDefaults(schema, value), [], problems);
+  checkFilled(schema, value, [], problems);
   return problems.length === 0;
+}
+
+function checkFilled(schema: JsonObject, value: Json, path: Path, found: Problem[]): void {
+  try {
+    checkValue(schema, withDefaults(schema, value), path, found);
+  } catch (error) {
+    if (!isHodeiError(error, "TOO_LARGE")) throw error;
+    add(found, path, error.message);
+  }
 }
 
 /** Level by level, since recursion into what is too deep is the very thing to avoid. */
@@ -173,24 +182,37 @@ function checkObject(schema: JsonObject, value: JsonObject, path: Path, found: P
   }
 }
 
-/** The value with absent properties filled from `default`, at every depth that the schema describes. The value is not changed. */
-export function withDefaults(schema: JsonObject, value: Json): Json {
+/**
+ * The value with absent properties filled from `default`, at every depth that the schema describes. The value is not
+ * changed. Throws TOO_LARGE when more than LIMITS.inputBytes would be filled in.
+ */
+export function withDefaults(schema: JsonObject, value: Json, room = { bytes: LIMITS.inputBytes as number }): Json {
   if (isJsonList(value)) {
     const items = schema["items"];
-    return isJsonObject(items) ? value.map((item) => withDefaults(items, item)) : value;
+    return isJsonObject(items) ? value.map((item) => withDefaults(items, item, room)) : value;
   }
   if (!isJsonObject(value)) return value;
-  const filled: Record<string, Json> = {};
-  for (const [name, field] of Object.entries(value)) {
+  const filled = Object.entries(value).map(([name, field]): [string, Json] => {
     const property = propertySchema(schema, name);
-    filled[name] = typeof property === "boolean" ? field : withDefaults(property, field);
-  }
+    return [name, typeof property === "boolean" ? field : withDefaults(property, field, room)];
+  });
   const properties = isJsonObject(schema["properties"]) ? schema["properties"] : {};
   for (const [name, property] of Object.entries(properties)) {
-    if (Object.hasOwn(filled, name) || !isJsonObject(property) || property["default"] === undefined) continue;
-    filled[name] = withDefaults(property, property["default"]);
+    if (Object.hasOwn(value, name) || !isJsonObject(property) || property["default"] === undefined) continue;
+    take(room, name, property["default"]);
+    filled.push([name, withDefaults(property, property["default"], room)]);
   }
-  return filled;
+  // fromEntries defines, so a key "__proto__" stays a key.
+  return Object.fromEntries(filled);
+}
+
+/** A default of 5 KB in each item of a list of 80,000 is 400 MB, from a request of 240 KB. */
+function take(room: { bytes: number }, name: string, value: Json): void {
+  room.bytes -= Buffer.byteLength(name) + Buffer.byteLength(JSON.stringify(value));
+  if (room.bytes >= 0) return;
+  throw new HodeiError("TOO_LARGE", `the defaults of the input's schema add more than ${LIMITS.inputBytes} bytes`, {
+    field: "input",
+  });
 }
 
 function withArticle(type: SchemaType): string {

@@ -432,6 +432,23 @@ describe("bounds of a definition", () => {
     expect(violationsOf(() => loadDefinition(lines.join("\n")))[0]?.message).toMatch(/aliases make it larger/);
   });
 
+  it("refuse one text in ten thousand places, more than a string can hold when it is written out", () => {
+    const text = "x".repeat(50_000);
+    const many = Array.from({ length: 20_000 }, () => "*a").join(", ");
+    for (const field of [
+      `output: { a: &a ${text}, b: [${many}] }`,
+      `input: { properties: { a: { default: &a ${text} }, b: { enum: [${many}] } } }`,
+      `finally: { a: { task: x, input: [&a ${text}, ${many}] } }`,
+    ]) {
+      const source = `{apiVersion: hodei.dev/v1, kind: Workflow, metadata: {name: x, version: 1.0.0}, spec: {${field}}}`;
+      expect(violationsOf(() => loadDefinition(source))).toContainEqual(
+        expect.objectContaining({ line: 1, message: "aliases make it larger than 1048576 characters" }),
+      );
+    }
+    const input = Array.from({ length: 20_000 }, () => text);
+    expect(failureOf(() => definitionOf(withStep({ task: "x", input }))).code).toBe("TOO_LARGE");
+  });
+
   it("refuse text and objects that nest without end", () => {
     expect(violationsOf(() => loadDefinition("[".repeat(100_000)))[0]?.message).toMatch(/nests too deeply/);
     expect(violationsOf(() => loadDefinition(`a: ${"[".repeat(70)}${"]".repeat(70)}`))[0]?.message).toMatch(

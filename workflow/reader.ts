@@ -44,7 +44,7 @@ export class Reader {
     const read = this.record(field);
     for (const key of read.keys) {
       if (known.includes(key)) continue;
-      const near = suggestion(key, known) || `; known are ${known.join(", ")}`;
+      const near = this.violations.full ? "" : suggestion(key, known) || `; known are ${known.join(", ")}`;
       this.refuse({ path: [...read.path, key] }, `"${key}" is not known here${near}`, "key");
     }
     return read;
@@ -124,7 +124,7 @@ export class Reader {
     if (field === undefined) return undefined;
     const found = choices.find((choice) => choice === field.value);
     if (found !== undefined) return found;
-    const near = typeof field.value === "string" ? suggestion(field.value, choices) : "";
+    const near = typeof field.value === "string" && !this.violations.full ? suggestion(field.value, choices) : "";
     return this.refuse(field, `must be ${choices.join(" or ")}, is ${JSON.stringify(field.value)}${near}`);
   }
 

@@ -20,17 +20,19 @@ export function validateDefinition(definition: Definition, document: Json, viola
   const ids = { steps: Object.keys(definition.steps), finally: Object.keys(definition.finally) };
   for (const id of ids.steps) {
     for (const need of unknownNeeds(definition.steps, id)) {
+      const near = violations.full ? "" : suggestion(need, ids.steps);
       const hint = Object.hasOwn(definition.finally, need)
         ? "; it stands under finally, which runs after all steps"
         : "";
-      refuseNeed(["spec", "steps", id], need, hint || suggestion(need, ids.steps));
+      refuseNeed(["spec", "steps", id], need, hint || near);
     }
   }
   for (const id of ids.finally) {
     for (const need of unknownNeeds(definition.finally, id)) {
+      const near = violations.full ? "" : suggestion(need, ids.finally);
       const hint = Object.hasOwn(definition.steps, need)
         ? "; a step of finally needs only others there, since all steps have ended before"
-        : suggestion(need, ids.finally);
+        : near;
       refuseNeed(["spec", "finally", id], need, hint);
     }
   }

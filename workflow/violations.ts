@@ -27,12 +27,17 @@ export class Violations {
     return this.#found.length === 0;
   }
 
+  /** No more are listed, only counted: looking for words for them is in vain. */
+  get full(): boolean {
+    return this.#found.length >= LIMITS.violations;
+  }
+
   /** The same message at the same path is kept once: a bad spec-level default would else be told once per step. */
   add(path: Path, message: string, anchor: Anchor = "value"): void {
     const text = formatPath(path);
     const key = `${text}\n${message}`;
     if (this.#seen.has(key)) return;
-    if (this.#found.length >= LIMITS.violations) {
+    if (this.full) {
       this.#unlisted += 1;
       return;
     }
