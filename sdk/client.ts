@@ -7,12 +7,14 @@ import type {
   HistoryEntry,
   ListExecutionsRequest,
   LogsResponse,
+  StartRequest,
   StartResponse,
 } from "../transport/api/execution.ts";
 import type { PlanResponse, RegisterResponse, WorkflowSummary, WorkflowVersion } from "../transport/api/workflow.ts";
 import type { Api, CallOptions, Channel, MethodsOf, RequestOf, ResponseOf, Transport } from "../transport/transport.ts";
 import { HodeiError, isHodeiError } from "../workflow/errors.ts";
 import { ExecutionFailed } from "./failed.ts";
+import { notEnded, Runs } from "./runs.ts";
 import type { Workflow, WorkflowDocument } from "./workflow.ts";
 
 export type ClientOptions = {
@@ -54,6 +56,7 @@ const RETRY = { initialMs: 50, maxMs: 1000 };
 export class HodeiClient {
   readonly #options: ClientOptions;
   readonly #channels = new Map<string, Channel>();
+  readonly #runs: Runs;
   #current = 0;
   /** Whether a server has ever answered, with whatever. */
   #answered = false;
@@ -62,6 +65,7 @@ export class HodeiClient {
     if (options.addresses.length === 0)
       throw new HodeiError("INVALID_ARGUMENT", "a client needs at least one address", { field: "addresses" });
     this.#options = options;
+    this.#runs = new Runs(options.clock, () => this.#channel()[0].duplex("execution", "run"));
   }
 
   /**
@@ -119,35 +123,35 @@ export class HodeiClient {
   ): Promise<Started<Output>>;
   start(workflow: string, input?: unknown, options?: StartOptions): Promise<Started>;
   async start(workflow: Workflow | string, input: unknown = {}, options: StartOptions = {}): Promise<Started> {
-    const request = {
-      id: options.id ?? this.#options.random.id(),
-      workflow: typeof workflow === "string" ? workflow : workflow.name,
-      range: options.version ?? (typeof workflow === "string" ? "" : workflow.version),
-      inputJson: jsonOf(input),
-      labels: options.labels ?? {},
-      priority: options.priority,
-    };
-    return this.call("execution", "start", request, options);
+    return this.call("execution", "start", this.#startRequest(workflow, input, options), options);
   }
 
   /** Starts and waits; the output of a success, ExecutionFailed for the rest. No deadline unless one is given. */
   execute<Input, Output>(workflow: Workflow<Input, Output>, input: Input, options?: StartOptions): Promise<Output>;
   execute(workflow: string, input?: unknown, options?: StartOptions): Promise<unknown>;
   async execute(workflow: Workflow | string, input: unknown = {}, options: StartOptions = {}): Promise<unknown> {
-    const started =
-      typeof workflow === "string"
-        ? await this.start(workflow, input, options)
-        : await this.start(workflow, input, options);
-    return this.result(started, options);
+    const { clock } = this.#options;
+    const { signal, deadlineMs: endMs } = options;
+    const request = this.#startRequest(workflow, input, options);
+    const startMs = endMs ?? this.#defaultDeadlineMs;
+    const sinceMs = clock.monotonic();
+    const ran = await this.#runs.run(request, { startMs, endMs, signal });
+    if (ran.kind === "ended") {
+      this.#answered = true;
+      return outputOf(ran.view);
+    }
+    if (!ran.started) {
+      const leftMs = startMs - (clock.monotonic() - sinceMs);
+      await this.call("execution", "start", request, { signal, deadlineMs: leftMs });
+    }
+    return this.result(request.id, options);
   }
 
   /** The output of an execution that was started before, once it has succeeded; ExecutionFailed when it ends otherwise. */
   result<Output>(started: Started<Output>, options?: CallOptions): Promise<Output>;
   result(id: string, options?: CallOptions): Promise<unknown>;
   async result(started: Started | string, options: CallOptions = {}): Promise<unknown> {
-    const view = await this.wait(typeof started === "string" ? started : started.id, options);
-    if (view.state !== "succeeded") throw new ExecutionFailed(view);
-    return JSON.parse(view.outputJson ?? "{}") as unknown;
+    return outputOf(await this.wait(typeof started === "string" ? started : started.id, options));
   }
 
   /** Resolves when the execution has ended, however. Waits on through lost connections. */
@@ -156,8 +160,7 @@ export class HodeiClient {
     const startedAt = clock.monotonic();
     for (;;) {
       const leftMs = (options.deadlineMs ?? Number.POSITIVE_INFINITY) - (clock.monotonic() - startedAt);
-      if (leftMs <= 0)
-        throw new HodeiError("DEADLINE_EXCEEDED", `${id} has not ended yet`, { hint: "It goes on; wait again." });
+      if (leftMs <= 0) throw notEnded(id);
       try {
         return await this.call(
           "execution",
@@ -245,7 +248,7 @@ export class HodeiClient {
   ): Promise<ResponseOf<S, M>> {
     const { clock, random } = this.#options;
     const startedAt = clock.monotonic();
-    const endsAt = startedAt + (options.deadlineMs ?? this.#options.deadlineMs ?? 10_000);
+    const endsAt = startedAt + (options.deadlineMs ?? this.#defaultDeadlineMs);
     // Addresses that have not refused the connection yet.
     const untried = new Set(this.#options.addresses);
     for (let attempt = 0; ; attempt += 1) {
@@ -274,9 +277,26 @@ export class HodeiClient {
   }
 
   async close(): Promise<void> {
+    this.#runs.close();
     const open = [...this.#channels.values()];
     this.#channels.clear();
     await Promise.all(open.map((channel) => channel.close()));
+  }
+
+  get #defaultDeadlineMs(): number {
+    return this.#options.deadlineMs ?? 10_000;
+  }
+
+  #startRequest(workflow: Workflow | string, input: unknown, options: StartOptions): StartRequest {
+    const named = typeof workflow === "string";
+    return {
+      id: options.id ?? this.#options.random.id(),
+      workflow: named ? workflow : workflow.name,
+      range: options.version ?? (named ? "" : workflow.version),
+      inputJson: jsonOf(input),
+      labels: options.labels ?? {},
+      priority: options.priority,
+    };
   }
 
   /** The channel to the current address, and that address. */
@@ -291,6 +311,11 @@ export class HodeiClient {
 
 /** One wait call; a proxy between may cut longer ones. */
 const LONG_POLL_MS = 60_000;
+
+function outputOf(view: ExecutionView): unknown {
+  if (view.state !== "succeeded") throw new ExecutionFailed(view);
+  return JSON.parse(view.outputJson ?? "{}") as unknown;
+}
 
 function sourceOf(workflow: Workflow | WorkflowDocument | string): string {
   if (typeof workflow === "string") return workflow;

@@ -1,10 +1,12 @@
 import { describe, expect, it } from "vitest";
 import { ManualClock } from "../base/clock.ts";
 import { seededRandom } from "../base/random.ts";
+import { RUNS_IN_FLIGHT } from "../orchestrator/run.ts";
 import { type ClientOptions, HodeiClient } from "../sdk/client.ts";
 import { HodeiError } from "../workflow/errors.ts";
+import type { ExecutionView, RunRequest, RunResponse } from "../transport/api/execution.ts";
 import { createLocalNetwork, createLocalTransport } from "../transport/local.ts";
-import type { Services, Transport } from "../transport/transport.ts";
+import type { Duplex, Services, Transport } from "../transport/transport.ts";
 
 /** A client and time of its own: nothing here waits for the real clock. */
 function setUp(options: Partial<ClientOptions> = {}): {
@@ -69,5 +71,209 @@ describe("a client that every address refuses", () => {
     const { client, transport, clock } = setUp({ refusedMs: 1 });
     await transport.serve({ address: "b:1", services });
     expect(await passing(clock, ask(client))).toEqual(templates);
+  });
+});
+
+const head = { uid: "u", workflow: "w", version: "1.0.0", digest: "d" };
+const summary = { ...head, labels: {}, shard: 0, revision: 1, startedAtMs: 0, inputJson: "{}", steps: [] };
+
+function viewOf(id: string, outcome: Partial<ExecutionView> = {}): ExecutionView {
+  return { ...summary, id, state: "succeeded", outputJson: JSON.stringify({ id }), ...outcome };
+}
+
+/** An orchestrator's execution service that does what the test says, and remembers what was asked by which way. */
+function executions(run: (stream: Duplex<RunResponse, RunRequest>, nth: number) => Promise<void>) {
+  const asked: string[] = [];
+  const refuse = async (): Promise<never> => {
+    throw new HodeiError("INTERNAL", "this test did not expect the call");
+  };
+  let streams = 0;
+  const others = { get: refuse, list: refuse, cancel: refuse, signal: refuse, pause: refuse, resume: refuse };
+  const never = { retry: refuse, history: refuse, watch: refuse, logs: refuse } as unknown as Services["execution"];
+  const execution = {
+    ...others,
+    ...never,
+    start: async ({ id }: { id: string }) => {
+      asked.push(`start ${id}`);
+      return { ...head, id, created: true };
+    },
+    wait: async ({ id }: { id: string }) => {
+      asked.push(`wait ${id}`);
+      return viewOf(id);
+    },
+    run: async (stream: Duplex<RunResponse, RunRequest>) => {
+      asked.push("run");
+      await run(stream, streams++);
+    },
+  } as NonNullable<Services["execution"]>;
+  return { asked, execution };
+}
+
+const started = ({ requestId, start: { id } }: RunRequest): RunResponse => ({
+  requestId,
+  kind: "started",
+  started: { ...head, id, created: true },
+});
+const ended = ({ requestId, start: { id } }: RunRequest, outcome?: Partial<ExecutionView>): RunResponse => ({
+  requestId,
+  kind: "ended",
+  ended: viewOf(id, outcome),
+});
+const waitForEver = (): Promise<never> => new Promise(() => undefined);
+
+async function serving(run: (stream: Duplex<RunResponse, RunRequest>, nth: number) => Promise<void>) {
+  const { client, clock, transport } = setUp();
+  const { asked, execution } = executions(run);
+  const server = await transport.serve({ address: "a:1", services: { execution } });
+  return { client, clock, asked, server };
+}
+
+const answering = async (stream: Duplex<RunResponse, RunRequest>): Promise<void> => {
+  for await (const request of stream.messages) {
+    await stream.send(started(request));
+    await stream.send(ended(request));
+  }
+};
+
+describe("execute", () => {
+  it("goes over one stream, however many there are, and needs no call", async () => {
+    const { client, asked } = await serving(answering);
+    const ids = Array.from({ length: 100 }, (_, at) => `x${at}`);
+    const outputs = await Promise.all(ids.map((id) => client.execute("w", {}, { id })));
+    expect(outputs).toEqual(ids.map((id) => ({ id })));
+    expect(await client.execute("w", {}, { id: "after" })).toEqual({ id: "after" });
+    expect(asked).toEqual(["run"]);
+  });
+
+  it("throws what an execution failed with", async () => {
+    const error = { code: "JOB_FAILED", message: "exit 1", step: "build" };
+    const { client } = await serving(async (stream) => {
+      for await (const request of stream.messages) await stream.send(ended(request, { state: "failed", error }));
+    });
+    await expect(client.execute("w")).rejects.toMatchObject({ code: "JOB_FAILED", view: { state: "failed", error } });
+  });
+
+  it("asks again by a call what the stream refuses: errors cross whole there", async () => {
+    const { client, asked, clock } = await serving(async (stream) => {
+      for await (const { requestId } of stream.messages)
+        await stream.send({ requestId, kind: "error", error: { code: "INVALID_INPUT", message: "no" } });
+    });
+    expect(await passing(clock, client.execute("w", {}, { id: "x" }))).toEqual({ id: "x" });
+    expect(asked).toEqual(["run", "start x", "wait x"]);
+  });
+
+  it("goes on by calls when the stream breaks: with the start, if that was not answered", async () => {
+    const { client, asked, clock } = await serving(async (stream, nth) => {
+      if (nth > 0) return answering(stream);
+      const reader = stream.messages[Symbol.asyncIterator]();
+      const first = await reader.next();
+      await stream.send(started(first.value as RunRequest));
+      await reader.next();
+      throw new HodeiError("UNAVAILABLE", "it was restarted");
+    });
+    const one = client.execute("w", {}, { id: "one" });
+    const two = client.execute("w", {}, { id: "two" });
+    expect(await passing(clock, Promise.all([one, two]))).toEqual([{ id: "one" }, { id: "two" }]);
+    expect(asked.toSorted()).toEqual(["run", "start two", "wait one", "wait two"]);
+    await client.execute("w", {}, { id: "three" });
+    expect(asked.filter((what) => what === "run")).toHaveLength(2);
+  });
+
+  it("finds the address that answers", async () => {
+    const { client, clock, transport } = setUp();
+    const { asked, execution } = executions(answering);
+    await transport.serve({ address: "b:1", services: { execution } });
+    expect(await passing(clock, client.execute("w", {}, { id: "x" }))).toEqual({ id: "x" });
+    expect(asked).toEqual(["start x", "wait x"]);
+    await client.execute("w", {}, { id: "y" });
+    expect(asked.at(-1)).toBe("run");
+  });
+
+  it("goes by calls for ever where the server knows no such stream", async () => {
+    const { client, clock, asked } = await serving(async () => {
+      throw new HodeiError("UNIMPLEMENTED", "old");
+    });
+    for (const id of ["x", "y"]) expect(await passing(clock, client.execute("w", {}, { id }))).toEqual({ id });
+    expect(asked).toEqual(["run", "start x", "wait x", "start y", "wait y"]);
+  });
+
+  it("keeps its deadline for the start, and from there for the end", async () => {
+    const silent = await serving(waitForEver);
+    const before = silent.clock.monotonic();
+    await expect(passing(silent.clock, silent.client.execute("w"))).rejects.toMatchObject({
+      code: "DEADLINE_EXCEEDED",
+      message: expect.stringContaining("was not answered within 10000 ms"),
+    });
+    expect(silent.clock.monotonic() - before).toBe(10_000);
+
+    const slow = await serving(async (stream) => {
+      for await (const request of stream.messages) await stream.send(started(request));
+    });
+    const options = { id: "x", deadlineMs: 60_000 };
+    await expect(passing(slow.clock, slow.client.execute("w", {}, options))).rejects.toMatchObject({
+      code: "DEADLINE_EXCEEDED",
+      message: "x has not ended yet",
+    });
+    const patient = slow.client.execute("w", {}, { id: "y" });
+    patient.catch(() => undefined);
+    await slow.clock.advance(3_600_000);
+    expect(await Promise.race([patient, Promise.resolve("still waiting")])).toBe("still waiting");
+  });
+
+  it("ends by its own signal alone, and takes no notice of a late answer", async () => {
+    const late = Promise.withResolvers<void>();
+    const { client, clock } = await serving(async (stream) => {
+      for await (const request of stream.messages) {
+        if (request.start.id === "aborted") void late.promise.then(() => stream.send(ended(request)));
+        if (request.start.id === "other") void late.promise.then(() => stream.send(ended(request)));
+      }
+    });
+    const controller = new AbortController();
+    const aborted = client.execute("w", {}, { id: "aborted", signal: controller.signal });
+    const other = client.execute("w", {}, { id: "other" });
+    controller.abort(new Error("enough"));
+    await expect(aborted).rejects.toMatchObject({ code: "CANCELLED" });
+    late.resolve();
+    expect(await passing(clock, other)).toEqual({ id: "other" });
+    const gone = { signal: AbortSignal.abort(new Error("before")) };
+    await expect(client.execute("w", {}, gone)).rejects.toMatchObject({ code: "CANCELLED" });
+  });
+
+  it("gives a stream up that is not used for half a second, and opens a new one", async () => {
+    const ends: string[] = [];
+    const { client, clock, asked } = await serving(async (stream, nth) => {
+      await answering(stream);
+      ends.push(`stream ${nth} ended`);
+    });
+    for (let round = 0; round < 10; round += 1) {
+      await client.execute("w");
+      await clock.advance(200);
+    }
+    expect(ends).toEqual([]);
+    await clock.advance(500);
+    expect(ends).toEqual(["stream 0 ended"]);
+    await client.execute("w");
+    expect(asked).toEqual(["run", "run"]);
+  });
+
+  it("takes another stream when one is full: the server reads no further", async () => {
+    const held: (() => Promise<void>)[] = [];
+    const { client, clock, asked } = await serving(async (stream) => {
+      for await (const request of stream.messages) held.push(() => stream.send(ended(request)));
+    });
+    const many = Array.from({ length: RUNS_IN_FLIGHT + 1 }, () => client.execute("w"));
+    while (held.length < many.length) await clock.advance(1);
+    expect(asked).toEqual(["run", "run"]);
+    await Promise.all(held.map((answer) => answer()));
+    expect(await Promise.all(many)).toHaveLength(RUNS_IN_FLIGHT + 1);
+  });
+
+  it("is cancelled when its client is closed", async () => {
+    const { client, asked } = await serving(waitForEver);
+    const running = client.execute("w").catch((error: unknown) => error);
+    await client.close();
+    expect(await running).toMatchObject({ code: "CANCELLED" });
+    await expect(client.execute("w")).rejects.toMatchObject({ code: "CANCELLED" });
+    expect(asked.filter((what) => what !== "run")).toEqual([]);
   });
 });
