@@ -16,6 +16,7 @@ export type Closure = {
   definition: Definition;
   digest: string;
   lock: Lock;
+  lockJson: string;
   /** digest → normal form as JSON text. */
   definitions: Record<string, string>;
 };
@@ -136,7 +137,8 @@ export function lockedBy(definition: Definition, digest: string, resolve: Parame
     const locked = definitions.find(({ name, version }) => name === entry.name && version === entry.version);
     return locked ? [[entry.digest, normalForm(locked)] as const] : [];
   });
-  return { definition, digest, lock, definitions: { ...Object.fromEntries(bodies), [digest]: normalForm(definition) } };
+  const texts = { ...Object.fromEntries(bodies), [digest]: normalForm(definition) };
+  return { definition, digest, lock, lockJson: JSON.stringify(lock), definitions: texts };
 }
 
 const indices = new WeakMap<RegistryRecord, Map<string, Published[]>>();
@@ -152,12 +154,24 @@ export function channelsOf(registry: RegistryRecord, name: string): Record<strin
   return Object.hasOwn(registry.channels, name) ? (registry.channels[name] ?? {}) : {};
 }
 
+/** What was picked from a record, as it never changes: finding the version was 15 µs of each start. */
+const picks = new WeakMap<RegistryRecord, Recent<Published>>();
+const PICKS = 1_024;
+
 /** What an exact version, a range, a channel or nothing at all means now; undefined when nothing fits. */
 export function findVersion(registry: RegistryRecord, name: string, range: string): Published | undefined {
+  const known = picks.get(registry) ?? new Recent<Published>(PICKS);
+  picks.set(registry, known);
+  // Neither text is checked yet: any separator might stand in them.
+  const key = `${name.length} ${name}${range}`;
+  const before = known.get(key);
+  if (before) return before;
   const published = versionsOf(registry, name);
   const versions = published.map(({ version }) => version);
   const picked = pickVersion({ versions, channels: channelsOf(registry, name) }, range);
-  return published.find(({ version }) => version === picked);
+  const found = published.find(({ version }) => version === picked);
+  if (found) known.set(key, found);
+  return found;
 }
 
 /** Throws NOT_FOUND for an unknown workflow and NO_SUCH_VERSION for an unknown version, saying what there is. */

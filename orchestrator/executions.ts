@@ -1,6 +1,6 @@
 import type { Clock } from "../base/clock.ts";
 import type { Random } from "../base/random.ts";
-import type { ExecutionHead, JobRecord, Store, WatchTopic } from "../store/store.ts";
+import type { ExecutionHead, JobRecord, Store } from "../store/store.ts";
 import type { ExecutionSummary, ExecutionView, HistoryEntry, LogsResponse } from "../transport/api/execution.ts";
 import type { CallContext, ServiceHandlers } from "../transport/transport.ts";
 import type { Definition } from "../workflow/definition.ts";
@@ -16,7 +16,7 @@ import { Pulse } from "./pulse.ts";
 import { Recent } from "./recent.ts";
 import { checkCount, checkKnownId, checkLabels, checkLength, messageId, pageSize, parseJson } from "./request.ts";
 import type { RouteOptions, Router } from "./router.ts";
-import { runStarts } from "./run.ts";
+import { type EndWatch, runStarts } from "./run.ts";
 import { readHead, type Starter } from "./start.ts";
 
 /** Hints may be lost: whoever waits looks again after this anyway. */
@@ -49,7 +49,7 @@ export class Executions implements Handlers {
 
   readonly get: Handlers["get"] = async ({ id }, { identity }) => {
     checkKnownId(id);
-    return await this.#view(identity.namespace, id);
+    return await this.#viewOf(identity.namespace, await this.read(identity.namespace, id));
   };
 
   readonly list: Handlers["list"] = async (request, { identity }) => {
@@ -85,12 +85,31 @@ export class Executions implements Handlers {
 
   /** Resolves with the view of the ended execution; rejects with the signal's reason. Holds nothing between two hints. */
   async waitFor(namespace: string, id: string, signal: AbortSignal): Promise<ExecutionView> {
-    await this.#until({ kind: "execution", namespace, id }, signal, async () => {
-      const head = await readHead(this.#options.store, namespace, id);
-      if (!head) throw unknownExecution(namespace, id);
-      return hasEnded(head);
-    });
-    return await this.#view(namespace, id);
+    const end = this.#watchEnd(namespace, id, signal);
+    try {
+      return await end.reached(false);
+    } finally {
+      end.unwatch();
+    }
+  }
+
+  /** Watches from this call on: for one that is started after it there is nothing to read before it has ended. */
+  #watchEnd(namespace: string, id: string, signal: AbortSignal): EndWatch {
+    const { store, clock } = this.#options;
+    const pulse = new Pulse(clock);
+    const unwatch = store.watch({ kind: "end", namespace, id }, () => pulse.wake());
+    const reached = async (startedSince: boolean): Promise<ExecutionView> => {
+      let woken = false;
+      for (let look = !startedSince; ; look = true) {
+        if (look && (woken || hasEnded(await this.#head(namespace, id)))) {
+          const found = await this.read(namespace, id);
+          if (hasEnded(found.head)) return await this.#viewOf(namespace, found);
+        }
+        woken = await pulse.wait(LOOK_AGAIN_MS, signal);
+        throwIfGivenUp(signal);
+      }
+    };
+    return { reached, unwatch };
   }
 
   readonly cancel: Handlers["cancel"] = async ({ id, reason, messageId: given }, context) => {
@@ -143,7 +162,7 @@ export class Executions implements Handlers {
   readonly run: Handlers["run"] = async (stream, context) =>
     await runStarts(stream, {
       start: (request) => this.#options.starter.start(context.identity.namespace, request, { signal: context.signal }),
-      ended: (id) => this.waitFor(context.identity.namespace, id, context.signal),
+      watchEnd: (id) => this.#watchEnd(context.identity.namespace, id, context.signal),
     });
 
   async *#follow(namespace: string, id: string, after: number, signal: AbortSignal): AsyncGenerator<HistoryEntry> {
@@ -187,8 +206,7 @@ export class Executions implements Handlers {
     try {
       for (;;) {
         // Asked before the read: what the log holds after the end was seen is all there is.
-        const head = await readHead(store, namespace, request.id);
-        if (!head) throw unknownExecution(namespace, request.id);
+        const head = await this.#head(namespace, request.id);
         const page = await store.logs.read({ ...of, ...(after === undefined ? {} : { after }), limitBytes: LOG_BYTES });
         for (const [index, chunk] of page.chunks.entries()) {
           // The store's cursor is good for a whole page; within one, resuming repeats it (offsets tell what is known).
@@ -210,18 +228,10 @@ export class Executions implements Handlers {
     }
   }
 
-  /** Looks, and looks again whenever something may have changed. Watches first, so that nothing falls between. */
-  async #until(topic: WatchTopic, signal: AbortSignal, done: () => Promise<boolean>): Promise<void> {
-    const pulse = new Pulse(this.#options.clock);
-    const unwatch = this.#options.store.watch(topic, () => pulse.wake());
-    try {
-      while (!(await done())) {
-        await pulse.wait(LOOK_AGAIN_MS, signal);
-        throwIfGivenUp(signal);
-      }
-    } finally {
-      unwatch();
-    }
+  async #head(namespace: string, id: string): Promise<ExecutionHead> {
+    const head = await readHead(this.#options.store, namespace, id);
+    if (!head) throw unknownExecution(namespace, id);
+    return head;
   }
 
   #messageId(given: string): string {
@@ -240,10 +250,9 @@ export class Executions implements Handlers {
     }
   }
 
-  async #view(namespace: string, id: string): Promise<ExecutionView> {
-    const { execution, definition, head } = await this.read(namespace, id);
+  async #viewOf(namespace: string, { head, execution, definition }: Found): Promise<ExecutionView> {
     const { store, router } = this.#options;
-    const open = hasEnded(head) ? [] : await store.jobs({ namespace, executionId: id, limit: JOBS_SHOWN });
+    const open = hasEnded(head) ? [] : await store.jobs({ namespace, executionId: head.id, limit: JOBS_SHOWN });
     const engine = hasEnded(head) ? undefined : await router.ownerOf(head.shard);
     return {
       ...summaryOf(head),
@@ -257,10 +266,7 @@ export class Executions implements Handlers {
   }
 
   /** The folded state with its definition. Throws NOT_FOUND. */
-  async read(
-    namespace: string,
-    id: string,
-  ): Promise<{ head: ExecutionHead; execution: Execution; definition: Definition }> {
+  async read(namespace: string, id: string): Promise<Found> {
     const record = await this.#options.store.readExecution({ namespace, id });
     if (!record || record.status !== "OK") throw unknownExecution(namespace, id);
     const { head, snapshot, events, definitions } = record;
@@ -278,6 +284,8 @@ export class Executions implements Handlers {
     return { head, execution, definition };
   }
 }
+
+type Found = { head: ExecutionHead; execution: Execution; definition: Definition };
 
 function openJob({ job, state, worker, facts, mismatches = [] }: JobRecord): OpenJob {
   const reason = mismatches.map((mismatch) => `${mismatch.clause}: ${mismatch.reason}`).join("; ");
@@ -338,8 +346,8 @@ function entriesOf(commits: readonly { revision: number; events: string[] }[]): 
 
 export type ExecutionsOptions = {
   store: Store;
-  starter: Starter;
-  router: Router;
+  starter: Pick<Starter, "start">;
+  router: Pick<Router, "call" | "ownerOf">;
   clock: Clock;
   random: Random;
 };

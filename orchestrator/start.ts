@@ -170,7 +170,7 @@ export class Starter {
         version,
         digest: closure.digest,
         requestDigest: pinned.requestDigest,
-        lockJson: JSON.stringify(closure.lock),
+        lockJson: closure.lockJson,
         definitions: closure.definitions,
         inputJson: JSON.stringify(pinned.input),
         labels: pinned.labels,
