@@ -84,15 +84,22 @@ function viewOf(id: string, outcome: Partial<ExecutionView> = {}): ExecutionView
 /** An orchestrator's execution service that does what the test says, and remembers what was asked by which way. */
 function executions(run: (stream: Duplex<RunResponse, RunRequest>, nth: number) => Promise<void>) {
   const asked: string[] = [];
-  const refuse = async (): Promise<never> => {
+  const unexpected = (): never => {
     throw new HodeiError("INTERNAL", "this test did not expect the call");
   };
+  const refuse = async (): Promise<never> => unexpected();
   let streams = 0;
-  const others = { get: refuse, list: refuse, cancel: refuse, signal: refuse, pause: refuse, resume: refuse };
-  const never = { retry: refuse, history: refuse, watch: refuse, logs: refuse } as unknown as Services["execution"];
-  const execution = {
-    ...others,
-    ...never,
+  const execution: NonNullable<Services["execution"]> = {
+    get: refuse,
+    list: refuse,
+    cancel: refuse,
+    signal: refuse,
+    pause: refuse,
+    resume: refuse,
+    retry: refuse,
+    history: refuse,
+    watch: unexpected,
+    logs: unexpected,
     start: async ({ id }: { id: string }) => {
       asked.push(`start ${id}`);
       return { ...head, id, created: true };
@@ -105,7 +112,7 @@ function executions(run: (stream: Duplex<RunResponse, RunRequest>, nth: number) 
       asked.push("run");
       await run(stream, streams++);
     },
-  } as NonNullable<Services["execution"]>;
+  };
   return { asked, execution };
 }
 
