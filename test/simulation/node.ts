@@ -28,7 +28,8 @@ export class SimulatedNode {
   #down = true;
   /** Its host has gone with it: nothing answers there. */
   #hostGone = false;
-  readonly #restarts: boolean;
+  /** Pods of a fleet do not: another one takes their place. */
+  readonly restarts: boolean;
 
   constructor(cluster: Cluster, of: { name: string; role: NodeSeen["role"]; worker?: WorkerShape; workerId?: string }) {
     this.#cluster = cluster;
@@ -36,7 +37,7 @@ export class SimulatedNode {
     this.role = of.role;
     this.worker = of.worker;
     this.workerId = of.workerId ?? of.name;
-    this.#restarts = of.worker?.requestId === undefined;
+    this.restarts = of.worker?.requestId === undefined;
   }
 
   get up(): boolean {
@@ -150,7 +151,7 @@ export class SimulatedNode {
     if (life.state === "dead") return;
     this.#cluster.record({ kind: "node", node: this.name, life: life.number, state: "stopped" });
     this.#end(life, true);
-    if (this.#down || !this.#restarts) return;
+    if (this.#down || !this.restarts) return;
     this.#cluster.timeline.after(SUPERVISOR_MS, () => {
       if (!this.#down) this.start();
     });

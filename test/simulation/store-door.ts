@@ -59,6 +59,10 @@ export class StoreDoor {
     this.#doom = doom;
   }
 
+  pardon(): void {
+    this.#doom = undefined;
+  }
+
   #wrap(part: object, prefix: string): object {
     const wrapped: Record<string, unknown> = {};
     for (const [name, value] of Object.entries(part)) {

@@ -1,12 +1,12 @@
 import type { CallOptions, Channel, Services, Transport } from "../../transport/transport.ts";
 import { CALL_DEADLINE_MS } from "../../transport/transport.ts";
 import { HodeiError, toHodeiError } from "../../workflow/errors.ts";
-import { Conversation, type Side } from "./conversation.ts";
+import { Conversation } from "./conversation.ts";
 import { copyOf } from "./copy.ts";
 import type { Life } from "./life.ts";
 import { hostOf, type Network } from "./network.ts";
 import { type AnyServices, type Asked, type Invoke, ServerSide } from "./server.ts";
-import { converse, Flow, flowsOf, produce, sideOf } from "./stream.ts";
+import { converse, type Flow, flowsOf, produce, sideOf } from "./stream.ts";
 
 /** The transport port over the simulated network, as one life has it. */
 export function simulatedTransport(network: Network, life: Life): Transport {
@@ -94,7 +94,7 @@ async function handled(invoke: Invoke, request: unknown): Promise<{ answer: unkn
 
 /** The request has come to the host: whoever listens there now takes it, in its own life. */
 function reach(conversation: Conversation, asked: Asked, arrived: (invoke: Invoke) => void): void {
-  const { network, address, client, server } = conversation;
+  const { network, address, server } = conversation;
   const listening = network.servers.get(address);
   if (!listening) {
     const refused = new HodeiError("UNAVAILABLE", `nothing listens on ${address}`, {
@@ -214,5 +214,3 @@ function cancelled(reason: unknown): HodeiError {
   const words = reason instanceof Error ? reason.message : String(reason);
   return new HodeiError("CANCELLED", `the call was cancelled: ${words}`, { cause: reason });
 }
-
-export type { Side };

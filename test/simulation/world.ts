@@ -1,5 +1,8 @@
 import { Cluster } from "./cluster.ts";
+import { Faults } from "./faults.ts";
+import { unleash } from "./nemesis.ts";
 import { namedRandom } from "./random.ts";
+import type { Store } from "../../store/store.ts";
 import type { Check, Finished, MakeWorkload, Plant, Violation } from "./run.ts";
 import { drawShape, type Shape } from "./shape.ts";
 import { hashOf, type TraceEvent } from "./trace.ts";
@@ -30,6 +33,9 @@ export type SeedResult = {
 
 /** After the faults everything must have come to its end within so long. */
 const REST_MS = 20 * 60_000;
+/** How often, and how many times, a cluster without clients is looked at. */
+const LOOK_MS = 2_000;
+const LOOKS = 60;
 
 /** One life of one simulated cluster. The same seed and options give the same trace, event by event. */
 export async function runSeed(seed: number, options: SeedOptions = {}): Promise<SeedResult> {
@@ -41,16 +47,21 @@ export async function runSeed(seed: number, options: SeedOptions = {}): Promise<
   process.on("unhandledRejection", unhandled);
   try {
     cluster.boot();
-    const atRest = await letRun(cluster, workload.run(cluster.clientSite()), violations);
+    const faults = new Faults(cluster);
+    if (options.faultless !== true) unleash(cluster, faults, namedRandom(seed, "nemesis"));
+    const clientsDone = await untilClientsEnd(cluster, workload.run(cluster.clientSite()), violations);
+    faults.heal();
+    const atRest = clientsDone && (await comesToRest(cluster));
     const run: Finished = {
       seed,
       trace: cluster.trace,
       store: cluster.bareStore.store,
       shards: shape.shards,
-      healedAt: 0,
+      healedAt: cluster.trace.findIndex((event) => event.kind === "fault" && event.fault === "heal") + 1,
       atRest,
     };
-    if (!atRest) violations.push({ invariant: "everything comes to its end", words: "the clients had not" });
+    if (!atRest)
+      violations.push({ invariant: "everything comes to its end", words: await unfinished(cluster, clientsDone) });
     if (options.check) violations.push(...(await options.check(run)));
   } finally {
     process.off("unhandledRejection", unhandled);
@@ -67,7 +78,7 @@ export async function runSeed(seed: number, options: SeedOptions = {}): Promise<
   };
 }
 
-async function letRun(cluster: Cluster, clients: Promise<void>, violations: Violation[]): Promise<boolean> {
+async function untilClientsEnd(cluster: Cluster, clients: Promise<void>, violations: Violation[]): Promise<boolean> {
   let over = false;
   void clients.then(
     () => (over = true),
@@ -78,6 +89,31 @@ async function letRun(cluster: Cluster, clients: Promise<void>, violations: Viol
   );
   await cluster.timeline.run(REST_MS, () => over);
   return over;
+}
+
+/** What was open for no client to wait for ends too: children of the cancelled, jobs of the abandoned. */
+async function comesToRest({ timeline, bareStore: { store } }: Cluster): Promise<boolean> {
+  for (let looks = 0; looks < LOOKS; looks++) {
+    await timeline.run(timeline.nowMs + LOOK_MS, () => false);
+    const [open, jobs] = await Promise.all([openExecutions(store), store.jobs({ limit: 1 })]);
+    if (open.length + jobs.length === 0) return true;
+  }
+  return false;
+}
+
+async function openExecutions(store: Store): Promise<string[]> {
+  const states = ["running", "paused", "cancelling"] as const;
+  const page = await store.listExecutions({ namespace: "default", states: [...states], limit: 500 });
+  return page.executions.map((head) => head.id);
+}
+
+async function unfinished({ bareStore: { store } }: Cluster, clientsDone: boolean): Promise<string> {
+  const [open, jobs] = await Promise.all([openExecutions(store), store.jobs({ limit: 50 })]);
+  const clients = clientsDone ? "all clients have their answers" : "clients wait for answers";
+  const ids = jobs.map(
+    ({ job, state, worker }) => `${job.id} (${state}${worker === undefined ? "" : ` by ${worker}`})`,
+  );
+  return `${clients}; open executions: ${open.join(", ") || "none"}; open jobs: ${ids.join(", ") || "none"}`;
 }
 
 function broken(invariant: string, error: unknown): Violation {

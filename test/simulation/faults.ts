@@ -1,0 +1,156 @@
+import type { Cluster } from "./cluster.ts";
+import type { SimulatedNode } from "./node.ts";
+import { STORE } from "./store-door.ts";
+
+/** One fault with an end of its own, which may be brought about early. */
+type Open = { end: () => void };
+
+/**
+ * What can be done to a cluster. The nemesis and hand-written scenarios use the same verbs; each is told in the trace and
+ * counted when it has really acted.
+ */
+export class Faults {
+  readonly #cluster: Cluster;
+  readonly #open = new Set<Open>();
+
+  constructor(cluster: Cluster) {
+    this.#cluster = cluster;
+  }
+
+  /** kill -9, and a new process `backMs` later. `silently`: the host goes with it, and nobody is told of broken connections. */
+  crash(name: string, how: { backMs: number; silently?: boolean; loseDisk?: boolean }): void {
+    const node = this.#cluster.node(name);
+    if (!node.up) return;
+    const { silently = false, loseDisk = false, backMs } = how;
+    const words = [silently ? "with its host" : "", loseDisk ? "with its disk" : ""].filter(Boolean).join(", ");
+    this.#tell(`${silently ? "host gone" : "crash"} ${node.role}${loseDisk ? " and disk" : ""}`, name, words);
+    node.crash({ silently });
+    if (loseDisk) node.loseDisk();
+    this.#later(backMs, () => node.start());
+  }
+
+  /** Its `calls`-th call to the store from now on is its last: it dies before the call takes effect, or right after. */
+  crashAtCall(name: string, how: { calls: number; when: "before" | "after"; backMs: number }): void {
+    const node = this.#cluster.node(name);
+    const { calls, when, backMs } = how;
+    node.door?.doom({
+      calls,
+      when,
+      strike: () => {
+        this.#tell(`crash ${when} a store call`, name);
+        node.crash();
+        this.#later(backMs, () => node.start());
+      },
+    });
+  }
+
+  /** SIGTERM: it drains and goes; a new one comes `backMs` after that. */
+  drain(name: string, backMs: number): void {
+    const node = this.#cluster.node(name);
+    if (!node.up) return;
+    this.#tell(`drain ${node.role}`, name);
+    void node.leave().then(() => this.#later(backMs, () => node.start()));
+  }
+
+  /** SIGSTOP. `withHost`: what it had just sent stays with it, as in a virtual machine that is paused. */
+  freeze(name: string, how: { forMs: number; withHost?: boolean }): void {
+    const node = this.#cluster.node(name);
+    if (node.life?.state !== "up") return;
+    const { network } = this.#cluster;
+    this.#tell(how.forMs >= 10_000 ? "freeze beyond the lease" : "freeze", name, `${how.forMs} ms`);
+    node.freeze();
+    if (how.withHost === true) network.wall(name, "*");
+    this.#later(how.forMs, () => {
+      node.thaw();
+      if (how.withHost === true) network.unwall(name, "*");
+    });
+  }
+
+  /** Nothing gets from one to the other, or either way. Hosts: nodes and "store"; `"*"`: all others. */
+  partition(from: string, to: string, how: { forMs: number; bothWays: boolean }): void {
+    const { network } = this.#cluster;
+    const store = from === STORE || to === STORE;
+    const kind = store ? "partition from the store" : to === "*" ? "isolation" : "partition";
+    this.#tell(`${kind} ${how.bothWays ? "both ways" : "one way"}`, `${from} > ${to}`, `${how.forMs} ms`);
+    network.wall(from, to);
+    if (how.bothWays) network.wall(to, from);
+    this.#later(how.forMs, () => {
+      network.unwall(from, to);
+      if (how.bothWays) network.unwall(to, from);
+    });
+  }
+
+  /** The connections of a node break, `share` of them; it and the others live on. */
+  cut(name: string, share: number): void {
+    const { network } = this.#cluster;
+    const mine = [...network.conversations].filter(
+      ({ client, server }) => client.life?.node === name || server.life?.node === name,
+    );
+    const chosen = mine.filter(() => network.random.float() < share);
+    if (chosen.length === 0) return;
+    this.#tell("connections cut", name, `${chosen.length} of ${mine.length}`);
+    for (const conversation of chosen) conversation.cut("reset by the network");
+  }
+
+  /** Somebody sets its wall clock. */
+  jumpClock(name: string, byMs: number): void {
+    const node = this.#cluster.node(name);
+    if (!node.up) return;
+    this.#tell("clock jump", name, `${byMs} ms`);
+    node.life?.jump(byMs);
+  }
+
+  /** The store fails over to a copy that had not heard of the last `lostMs`. */
+  rollBack(lostMs: number): void {
+    const { trace, timeline, bareStore, record } = this.#cluster;
+    const fromMs = timeline.nowMs - lostMs;
+    const at = trace.findLastIndex((event) => event.atMs <= fromMs) + 1;
+    this.#tell("store rolled back", STORE, `${Math.round(lostMs)} ms are lost`);
+    bareStore.rollBack(at);
+    record({ kind: "rolledBack", keptEvents: at });
+  }
+
+  storeAway(forMs: number): void {
+    const { network } = this.#cluster;
+    this.#tell("store away", STORE, `${forMs} ms`);
+    network.wall("*", STORE);
+    network.wall(STORE, "*");
+    this.#later(forMs, () => {
+      network.unwall("*", STORE);
+      network.unwall(STORE, "*");
+    });
+  }
+
+  /** Everything that was done is undone, and nothing acts by chance any more. */
+  heal(): void {
+    const { network, nodes, record } = this.#cluster;
+    if (this.#cluster.calm) return;
+    record({ kind: "fault", fault: "heal", to: "all" });
+    this.#cluster.calm = true;
+    network.weather = { ...network.weather, slow: 0, duplicated: 0, lost: 0 };
+    for (const node of nodes.values()) node.door?.pardon();
+    for (const open of this.#open) open.end();
+    for (const node of nodes.values()) if (isMissing(node)) node.start();
+  }
+
+  #later(delayMs: number, action: () => void): void {
+    const open: Open = {
+      end: () => {
+        this.#open.delete(open);
+        timer.cancel();
+        action();
+      },
+    };
+    const timer = this.#cluster.timeline.after(delayMs, open.end);
+    this.#open.add(open);
+  }
+
+  #tell(fault: string, to: string, detail = ""): void {
+    this.#cluster.onFault(fault);
+    this.#cluster.record({ kind: "fault", fault, to, ...(detail === "" ? {} : { detail }) });
+  }
+}
+
+function isMissing(node: SimulatedNode): boolean {
+  return !node.up && node.restarts;
+}
