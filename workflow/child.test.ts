@@ -107,6 +107,34 @@ describe("sub-workflows", () => {
     expect(of.state).toBe("cancelled");
   });
 
+  it("is told why the step stops: another iteration failed", () => {
+    const of = new Scenario({ steps: { a: child({ forEach: [1, 2] }) } }).start();
+    of.childEnded("a", { state: "failed" });
+    expect(of.sent.at(-1)).toMatchObject({ kind: "cancelChild", target: "x/a/1", reason: "another iteration failed" });
+  });
+
+  it("is told nothing when it has ended: neither while its step waits to try again, nor before it began", () => {
+    const slow = { ...retry, initialMs: 1000, maxMs: 1000 };
+    const of = new Scenario({ steps: { a: child({ retry: slow }) } }).start();
+    of.childEnded("a", { state: "failed" });
+    of.cancel();
+    expect(of.sent.map((message) => message.kind)).toEqual(["startChild"]);
+    expect(of.state).toBe("cancelled");
+    const held = new Scenario({ steps: { a: run(), b: child({ needs: ["a"], forEach: [1] }) } }).start();
+    held.goesOn = false;
+    held.succeed("a");
+    held.pause();
+    held.childEnded("b", { state: "failed" });
+    held.cancel();
+    expect(held.types()).not.toContain("stepStopping");
+  });
+
+  it("outputs beyond the bound fail its step", () => {
+    const of = new Scenario({ steps: { a: child({ retry }) } }).start();
+    of.childEnded("a", { output: { v: "x".repeat(LIMITS.outputBytes) } });
+    expect(of.iteration("a")?.error).toMatchObject({ code: "TOO_LARGE", class: "user" });
+  });
+
   it("a total timeout gives it up", () => {
     const timeout = { queueMs: 1, startMs: 1, runMs: 1, totalMs: 1000 };
     const of = new Scenario({ steps: { a: child({ timeout }) } }).start();

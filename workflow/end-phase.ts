@@ -15,7 +15,7 @@ type Result =
 /** Ends the phase when all its steps have. True when another one begins, whose steps are touched. */
 export function endPhase(turn: Turn): boolean {
   const { execution } = turn;
-  if (!turn.phaseMayEnd || execution.phase === "done") return false;
+  if (!turn.phaseMayEnd) return false;
   turn.phaseMayEnd = false;
   if (turn.phaseNodes().some((node) => own(execution.steps, node.step.id)?.endedAtMs === undefined)) return false;
   clearTimers(turn);
@@ -82,10 +82,7 @@ function outputOf(turn: Turn): Result {
 /** `finally` can only make it worse: what the steps came to stands, unless they succeeded. */
 function withFinally(execution: Execution, result: Result): Result {
   if (execution.outcome === "cancelled") return { outcome: "cancelled" };
-  if (execution.outcome === "failed" && execution.error !== undefined) {
-    return { outcome: "failed", error: execution.error };
-  }
-  return result;
+  return execution.error === undefined ? result : { outcome: "failed", error: execution.error };
 }
 
 function end(turn: Turn, result: Result): void {

@@ -7,8 +7,8 @@ import { isJsonList } from "./schema.ts";
 
 /** What a step runs over, one value per iteration; undefined for a plain step. Throws what makes the list unusable. */
 export function expand(step: Step, scope: Scope): Json[] | undefined {
-  if (step.matrix === undefined && step.forEach === undefined) return undefined;
-  const items = step.matrix === undefined ? listOf("forEach", step.forEach ?? [], scope) : combine(step.matrix, scope);
+  const items = itemsOf(step, scope);
+  if (items === undefined) return undefined;
   if (items.length > LIMITS.iterations) throw tooMany(items.length);
   const bytes = Buffer.byteLength(JSON.stringify(items));
   // They are recorded in one event, which has to fit a commit beside the first jobs.
@@ -16,6 +16,11 @@ export function expand(step: Step, scope: Scope): Json[] | undefined {
     throw new HodeiError("TOO_LARGE", `the items are ${bytes} bytes long, at most ${LIMITS.commitBytes / 2} are kept`);
   }
   return items;
+}
+
+function itemsOf({ matrix, forEach }: Step, scope: Scope): Json[] | undefined {
+  if (matrix !== undefined) return combine(matrix, scope);
+  return forEach === undefined ? undefined : listOf("forEach", forEach, scope);
 }
 
 /** A literal list, whose elements may hold expressions, or one expression that gives a list. */

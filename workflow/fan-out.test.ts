@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import type { Json } from "./json.ts";
 import { LIMITS } from "./limits.ts";
 import { run, Scenario, sleep, task } from "./scenario.fixture.ts";
 
@@ -105,6 +106,38 @@ describe("forEach and matrix", () => {
     expect(of.execution.steps.a).toMatchObject({ state: "failed", ended: 3, failed: 2, error: { iteration: "0" } });
   });
 
+  it("the step tells the first failure, also to those that it stops", () => {
+    const of = new Scenario({ steps: { a: run({ forEach: [1, 2] }) } }).start();
+    of.fail("a", { message: "disk full" }, "1");
+    of.end("a", { kind: "cancelled" }, "0");
+    expect(of.history.filter((event) => event.type.startsWith("step"))).toMatchObject([
+      { type: "stepOpened" },
+      { type: "stepStopping", reason: "disk full" },
+      { type: "stepEnded", error: { code: "JOB_FAILED", message: "disk full", iteration: "1" } },
+    ]);
+  });
+
+  it("each step that stops has a grace of its own, 45 s from then", () => {
+    const steps = { a: run({ forEach: [1, 2] }), b: run({ forEach: [1, 2] }) };
+    const of = new Scenario({ steps }).start();
+    of.fail("a", {}, "0");
+    expect(of.timers.get("grace/a")).toBe(of.nowMs + 45_000);
+    of.nowMs += 1000;
+    of.fail("b", {}, "0");
+    of.fire("grace/a");
+    expect([of.step("a"), of.step("b")]).toEqual(["failed", "open"]);
+    expect(of.end("b", { kind: "cancelled" }, "1").clearTimers).toEqual(["queue/b/1", "grace/b"]);
+  });
+
+  it("jobs are told to stop, or taken back, in the same commit however full it is; only children need a message each", () => {
+    const items = numbers(256).map((n): Json => (n === 200 ? {} : { v: n }));
+    const of = new Scenario({ steps: { a: task({ forEach: "input", input: "${{ item.v }}" }) } });
+    of.goesOn = false;
+    of.start(items);
+    expect(of.jobs.size).toBe(0);
+    expect(of.execution.steps.a).toMatchObject({ state: "failed", failed: 1, cancelled: 200 });
+  });
+
   it("an iteration that cannot be evaluated fails alone; one opened in the same turn is taken back", () => {
     const steps = { a: task({ forEach: [{ v: 1 }, {}, { v: 3 }], input: "${{ item.v }}" }) };
     const of = new Scenario({ steps }).start();
@@ -132,6 +165,15 @@ describe("bounds of a commit", () => {
     of.goesOn = false;
     const of20 = of.start(numbers(100));
     expect(of20.jobs.size).toBeLessThanOrEqual(18);
+  });
+
+  it("the items of a step weigh too", () => {
+    const step = run({ forEach: "input" });
+    const of = new Scenario({ steps: { a: step, b: step, c: step, d: step, e: step } });
+    of.goesOn = false;
+    of.start(["x".repeat(120_000), "y".repeat(120_000)]);
+    expect(of.history.filter((event) => event.type === "stepOpened")).toHaveLength(5);
+    expect([...of.jobs.values()].map((job) => job.step).join("")).toBe("aabbccdd");
   });
 
   it("iterations that end without a job are bounded too", () => {

@@ -44,7 +44,11 @@ describe("retries", () => {
     of.end("a", { kind: "timeout", timeout: "run" });
     of.end("b", { kind: "timeout", timeout: "run" });
     expect(of.job("a").attempt).toBe(2);
-    expect(of.iteration("b")?.error).toMatchObject({ code: "JOB_TIMEOUT", class: "timeout" });
+    expect(of.iteration("b")?.error).toMatchObject({
+      code: "JOB_TIMEOUT",
+      message: "run timeout: not done within 30m",
+      class: "timeout",
+    });
   });
 
   it("an outcome of an attempt that is not the current one changes nothing", () => {
@@ -56,6 +60,28 @@ describe("retries", () => {
     expect(of.send(stale).events).toEqual([]);
     expect(of.send({ ...stale, step: "nowhere", attempt: 2 }).events).toEqual([]);
     expect(of.send({ ...stale, attempt: 2 }).events.length).toBeGreaterThan(0);
+  });
+
+  it("a second outcome of the attempt that its iteration is waiting after changes nothing", () => {
+    const of = new Scenario({ steps: { a: run({ retry }) } }).start();
+    of.fail("a");
+    const outcome = { kind: "succeeded", outputs: {} } as const;
+    const again = {
+      kind: "outcome",
+      step: "a",
+      iteration: "0",
+      attempt: 1,
+      outcome,
+      facts: { enqueuedAtMs: 0 },
+    } as const;
+    expect(of.send(again)).toMatchObject({ events: [], clearTimers: [] });
+  });
+
+  it("only an output that is too large is TOO_LARGE, whatever type a handler names", () => {
+    const of = new Scenario({ steps: { a: run(), b: run() } }).start();
+    of.fail("a", { type: "TOO_LARGE" });
+    of.fail("b", { permanent: true });
+    expect([of.iteration("a")?.error?.code, of.iteration("b")?.error?.code]).toEqual(["JOB_FAILED", "JOB_FAILED"]);
   });
 
   it("a cancelled outcome ends the iteration cancelled, and with it the execution", () => {
@@ -98,12 +124,27 @@ describe("losses", () => {
     expect(of.iteration("a")).toMatchObject({ attempt: 3, losses: 2, failures: 0 });
   });
 
+  it("with onLost: fail a start timeout and a failure of the infrastructure are final too: it may have run", () => {
+    const of = new Scenario({ steps: { a: run({ onLost: "fail" }), b: run({ onLost: "fail" }) } }).start();
+    of.end("a", { kind: "timeout", timeout: "start" });
+    of.fail("b", { class: "infrastructure" });
+    expect(of.iteration("a")?.error).toMatchObject({
+      code: "JOB_TIMEOUT",
+      message: "start timeout: not running within 1m",
+    });
+    expect(of.iteration("b")?.error).toMatchObject({ code: "JOB_FAILED", class: "infrastructure" });
+  });
+
   it("a refusal by a worker is given to another, even for an at-most-once step, within the same budget", () => {
     const of = new Scenario({ steps: { a: run({ onLost: "fail" }) } }).start();
     for (let turn = 0; turn < 3; turn++) of.end("a", { kind: "rejected", reason: "no slot" });
     expect(of.job("a").attempt).toBe(4);
     of.end("a", { kind: "rejected", reason: "no slot" });
-    expect(of.execution.error?.code).toBe("JOB_REJECTED");
+    expect(of.iteration("a")?.error).toMatchObject({
+      code: "JOB_REJECTED",
+      message: "workers refused it 4 times: no slot",
+      class: "infrastructure",
+    });
   });
 });
 
@@ -117,7 +158,11 @@ describe("timeouts that the owner keeps", () => {
     expect(made).toMatchObject({ cancel: ["ns/x/a/0#1"], events: [{ outcome: { timeout: "queue" } }, {}, {}, {}] });
     expect(made.revoke).toBeUndefined();
     expect(of.execution.error).toMatchObject({ code: "JOB_TIMEOUT" });
-    expect(of.execution.error?.message).toContain("5m");
+    expect(of.execution.error?.message).toBe("queue timeout: no worker took it within 5m");
+    const { startedAtMs } = of.execution;
+    expect(of.history.find((event) => event.type === "attemptEnded" && event.step === "a")).toMatchObject({
+      facts: { enqueuedAtMs: startedAtMs, endedAtMs: startedAtMs + 300_000 },
+    });
   });
 
   it("queue: with a reason, it was that no worker could take it", () => {
@@ -127,6 +172,7 @@ describe("timeouts that the owner keeps", () => {
       code: "NO_MATCHING_WORKER",
       message: "label gpu: the worker offers linux",
     });
+    expect(of.iteration("a")?.error?.class).toBe("config");
   });
 
   it("total: over all attempts and the waits between them", () => {
@@ -135,7 +181,7 @@ describe("timeouts that the owner keeps", () => {
     }).start();
     of.fail("a");
     of.fire("total/a/0");
-    expect(of.execution.error?.message).toContain("total timeout");
+    expect(of.execution.error?.message).toBe("total timeout: not done within 400ms, all attempts together");
     expect(of.timers.size).toBe(0);
   });
 

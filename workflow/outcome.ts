@@ -1,4 +1,3 @@
-import { own } from "./execution.ts";
 import { loseOrFail, retryOrFail } from "./again.ts";
 import { cancel, fail, succeed, tooLarge, type Reason } from "./end-iteration.ts";
 import { formatDuration } from "./duration.ts";
@@ -40,12 +39,7 @@ function decide(turn: Turn, of: OpenIteration, outcome: Exclude<Outcome, { kind:
     }
     case "lost": {
       const { workspace } = of.iteration;
-      if (
-        workspace !== undefined &&
-        own(turn.execution.workspaces, workspace.name)?.generation === workspace.generation
-      ) {
-        return loseWorkspace(turn, workspace.name, of, outcome);
-      }
+      if (workspace !== undefined) return loseWorkspace(turn, workspace.name, of, outcome);
       const message = `its worker is gone: ${outcome.reason}`;
       return loseOrFail(turn, of, true, { code: "JOB_LOST", message, class: "infrastructure" });
     }

@@ -7,6 +7,7 @@ import type { Failure, Job, Outcome } from "./job.ts";
 import type { Json } from "./json.ts";
 import { LIMITS } from "./limits.ts";
 import type { Message, OutboxMessage, Start, Transition, TransitionContext } from "./message.ts";
+import { parseTimer } from "./timer-id.ts";
 import { transition } from "./transition.ts";
 
 const BASE: Omit<StepBase, "id"> = {
@@ -117,13 +118,15 @@ export class Scenario {
     this.taken.push({ message, context });
     const made = transition(this.definition, this.#execution, message, context);
     this.#execution = made.execution;
-    this.#take(made.transition);
-    assert.deepEqual(JSON.parse(JSON.stringify(fold(this.history))), JSON.parse(JSON.stringify(this.#execution)));
+    this.#take(message, made.transition);
+    assertPlain(this.#execution);
+    assert.deepStrictEqual(fold(this.history), this.#execution);
     if (made.transition.more && this.goesOn) this.send({ kind: "continue" });
     return made.transition;
   }
 
-  #take(made: Transition): void {
+  #take(message: Message, made: Transition): void {
+    assertPlain(made);
     assert.ok(made.enqueue.length + made.outbox.length <= LIMITS.commitEntries, "more entries than a commit holds");
     this.history.push(...made.events);
     for (const id of made.cancel) assert.ok(this.jobs.has(id), `${id} is cancelled and not open`);
@@ -136,10 +139,33 @@ export class Scenario {
       assert.ok(!this.jobs.has(job.id), `${job.id} is enqueued twice`);
       this.jobs.set(job.id, job);
     }
-    for (const id of made.clearTimers) this.timers.delete(id);
-    for (const { id, atMs } of made.timers) this.timers.set(id, atMs);
+    for (const id of made.clearTimers) {
+      const fired = message.kind === "timer" && message.timer === id;
+      assert.ok(fired || this.#mayHave(id), `${id} is cleared and could not have been set`);
+      this.timers.delete(id);
+    }
+    for (const { id, atMs } of made.timers) {
+      assert.ok(atMs >= this.nowMs, `${id} is set to the past`);
+      this.timers.set(id, atMs);
+    }
     this.sent.push(...made.outbox);
-    this.released.push(...made.releaseWorkspaces);
+    for (const key of made.releaseWorkspaces) {
+      assert.ok(!this.released.includes(key), `${key} is released twice`);
+      this.released.push(key);
+    }
+  }
+
+  /** Whether a step of that kind ever has such a timer. */
+  #mayHave(id: string): boolean {
+    const timer = parseTimer(id);
+    if (timer === undefined) return false;
+    if (timer.kind === "execution") return this.definition.timeoutMs !== undefined;
+    if (timer.kind === "grace") return true;
+    const step = this.definition.steps[timer.step] ?? this.definition.finally[timer.step];
+    const isJob = step?.kind === "run" || step?.kind === "task";
+    if (timer.kind === "queue") return isJob;
+    if (timer.kind === "sleep") return step?.kind === "sleep";
+    return timer.kind === "retry" ? isJob || step?.kind === "workflow" : step?.timeout.totalMs !== undefined;
   }
 
   /** The open job of an iteration. */
@@ -211,4 +237,9 @@ export class Scenario {
   types(): string[] {
     return this.history.map((event) => event.type);
   }
+}
+
+/** What is committed is what was decided: a field that is there and undefined would be gone when it is read again. */
+function assertPlain(value: unknown): void {
+  assert.deepStrictEqual(value, JSON.parse(JSON.stringify(value)));
 }

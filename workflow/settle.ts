@@ -25,7 +25,6 @@ export function settle(turn: Turn): void {
 function settleStep(turn: Turn, node: StepNode): void {
   const { execution } = turn;
   const { id } = node.step;
-  if (execution.phase === "done" || node.inFinally !== (execution.phase === "finally")) return;
   if (own(execution.steps, id)?.endedAtMs !== undefined) return;
   // While paused nothing is even decided: a skip would show what the state came to before the resume.
   if ((own(execution.steps, id)?.state ?? "pending") === "pending") {
@@ -54,12 +53,11 @@ function runStep(turn: Turn, node: StepNode, record: StepRecord): void {
   const { step } = node;
   const total = record.items?.length ?? 1;
   if (turn.execution.gate === "open") fillWindow(turn, node, record, total);
-  const others = record.open > 0 || record.ended < total;
+  const others = record.ended < total;
   if (step.failFast && record.failed > 0 && others && !isStopping(turn, record) && roomToStop(turn, node, record)) {
     turn.emit({ type: "stepStopping", step: step.id, reason: record.error?.message ?? "an iteration failed" });
-    if (stopAll(turn, node, "another iteration failed")) {
-      turn.setTimer(stepGraceTimer(step.id), turn.nowMs + STOP_MS);
-    }
+    stopAll(turn, node, "another iteration failed");
+    turn.setTimer(stepGraceTimer(step.id), turn.nowMs + STOP_MS);
   }
   const stopped = turn.execution.gate === "cancelled" && step.kind === "workflow" && record.stoppingAtMs === undefined;
   if (stopped && record.open > 0 && roomToStop(turn, node, record)) {

@@ -44,6 +44,21 @@ describe("cancel", () => {
     expect(of.execution).toMatchObject({ state: "cancelled", steps: { a: { state: "failed" } } });
   });
 
+  it("gives a grace of 45 s to what is open", () => {
+    const of = new Scenario(parts).start();
+    of.fail("r");
+    of.cancel();
+    expect(of.timers.get("grace")).toBe(of.nowMs + 45_000);
+    expect(of.end("a", { kind: "cancelled" }).clearTimers).toEqual(["queue/a/0", "grace"]);
+  });
+
+  it("a step of which some items never ran was cancelled, though all that ran have succeeded", () => {
+    const of = new Scenario({ steps: { a: run({ forEach: [1, 2, 3], maxParallel: 1 }) } }).start();
+    of.cancel();
+    of.succeed("a");
+    expect(of.execution.steps.a).toMatchObject({ state: "cancelled", ended: 1, cancelled: 0 });
+  });
+
   it("waits no longer than the grace, whose jobs are revoked", () => {
     const of = new Scenario(parts).start();
     of.cancel();
@@ -197,6 +212,8 @@ describe("retry", () => {
     of.succeed("a", { v: 3 }, "2");
     of.retry();
     expect([...of.jobs.keys()]).toEqual(["ns/x/a/1#2"]);
+    const opened = of.history.filter((event) => event.type === "stepOpened");
+    expect(opened.map((event) => "items" in event)).toEqual([true, false]);
     of.succeed("a", { v: 2 }, "1");
     expect(of.state).toBe("succeeded");
     expect(of.iteration("a", "2")?.outputs).toEqual({ v: 3 });

@@ -25,26 +25,22 @@ export function timeOut(turn: Turn, timeoutMs: number): void {
 }
 
 function stopPhase(turn: Turn, reason: string): void {
-  let open = false;
   for (const node of turn.phaseNodes()) {
     const record = own(turn.execution.steps, node.step.id);
     // One that stops because an iteration failed has told its jobs already, and has its own grace.
     if (record?.state !== "open" || record.stoppingAtMs !== undefined) continue;
     // Children are told by messages, of which a commit holds so many: as it has room, when the step is settled.
-    if (node.step.kind === "workflow" ? record.open > 0 : stopAll(turn, node, reason)) open = true;
+    if (node.step.kind !== "workflow") stopAll(turn, node, reason);
   }
-  if (open) turn.setTimer(GRACE_TIMER, turn.nowMs + STOP_MS);
+  // Cleared again when nothing is left open, with the end of the phase.
+  turn.setTimer(GRACE_TIMER, turn.nowMs + STOP_MS);
   turn.touchAll();
 }
 
 /** What was told to stop has had its time. Its last word, if it still comes, changes nothing. */
 export function endGrace(turn: Turn, step: string | undefined): void {
-  const { execution } = turn;
   for (const node of turn.phaseNodes()) {
-    const record = own(execution.steps, node.step.id);
-    if (record === undefined || (step !== undefined && node.step.id !== step)) continue;
-    const stopping = step === undefined ? execution.gate === "cancelled" : record.stoppingAtMs !== undefined;
-    if (!stopping) continue;
+    if (step !== undefined && node.step.id !== step) continue;
     for (const of of openIterations(turn, node)) {
       if (of.iteration.state === "queued") turn.revokeJob(node.step.id, of.key, of.iteration.attempt);
       cancel(turn, of);

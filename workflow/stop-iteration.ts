@@ -1,4 +1,3 @@
-import { own } from "./execution.ts";
 import { cancel } from "./end-iteration.ts";
 import type { StepNode } from "./graph.ts";
 import { GRACE_MS } from "./queue-job.ts";
@@ -15,15 +14,12 @@ export function stopIteration(turn: Turn, of: OpenIteration, reason: string): vo
   const { step } = of.node;
   const { state, attempt, childId } = of.iteration;
   if (state === "queued" && turn.cancelJob(step.id, of.key, attempt)) return;
-  if (state === "waiting" && step.kind === "workflow" && childId !== undefined) {
+  if (state === "waiting" && childId !== undefined) {
     if (turn.cancelChild({ kind: "cancelChild", target: childId, step: step.id, iteration: of.key, reason })) return;
   }
   cancel(turn, of);
 }
 
-/** Whether something is still open after that. */
-export function stopAll(turn: Turn, node: StepNode, reason: string): boolean {
+export function stopAll(turn: Turn, node: StepNode, reason: string): void {
   for (const of of openIterations(turn, node)) stopIteration(turn, of, reason);
-  turn.touch(node.step.id);
-  return (own(turn.execution.steps, node.step.id)?.open ?? 0) > 0;
 }

@@ -54,6 +54,31 @@ describe("steps", () => {
     expect(of.state).toBe("failed");
   });
 
+  it("a step may be written before what it needs, also when that ends in the turn that opens it", () => {
+    const of = new Scenario({ steps: { b: run({ needs: ["a"] }), a: run({ forEach: [] }) } }).start();
+    expect(of.job("b").attempt).toBe(1);
+  });
+
+  it("continueOnError excuses a failure, not a step that was skipped", () => {
+    const steps = { a: run(), b: run({ needs: ["a"], continueOnError: true }), c: run({ needs: ["b"] }) };
+    const of = new Scenario({ steps }).start();
+    of.fail("a");
+    expect(of.execution.steps.c).toMatchObject({ state: "skipped", reason: "b was skipped" });
+  });
+
+  it("the first failure by time is the execution's, by order when they are of the same moment", () => {
+    const steps = { a: run(), b: run(), c: run() };
+    const later = new Scenario({ steps }).start();
+    later.fail("b");
+    later.nowMs += 1;
+    later.fail("a");
+    later.fail("c");
+    expect(later.execution.error?.step).toBe("b");
+    const together = new Scenario({ steps }).start();
+    for (const step of ["c", "b", "a"]) together.fail(step);
+    expect(together.execution.error?.step).toBe("a");
+  });
+
   it("independent steps run on after a failure", () => {
     const of = new Scenario({ steps: { a: run(), b: run() } }).start();
     of.fail("a");
@@ -82,7 +107,10 @@ describe("steps", () => {
     const steps = { a: run({ when: "input.n > 5" }), b: run({ when: "input.n" }), c: run({ when: "input.gone > 1" }) };
     const of = new Scenario({ steps }).start({ n: 1 });
     expect(of.execution.steps.a).toMatchObject({ state: "skipped", reason: "when is false: input.n > 5" });
-    expect(of.execution.steps.b).toMatchObject({ state: "failed", error: { code: "INVALID_EXPRESSION" } });
+    expect(of.execution.steps.b).toMatchObject({
+      state: "failed",
+      error: { code: "INVALID_EXPRESSION", message: "when must give true or false and gave 1: input.n" },
+    });
     expect(of.execution.steps.c).toMatchObject({ state: "failed", error: { class: "config", step: "c" } });
     expect(of.state).toBe("failed");
   });
@@ -120,6 +148,20 @@ describe("steps", () => {
     expect(of.job("z").work).toMatchObject({ env: { O: "failed" } });
     of.succeed("z");
     expect(of.execution).toMatchObject({ state: "failed", error: { code: "INVALID_EXPRESSION" } });
+    expect(of.execution.error?.message).toMatch(/^output: ./);
+  });
+
+  it("so does one that is too large", () => {
+    const v = "${{ steps.a.outputs.v }}";
+    const of = new Scenario({ steps: { a: run() }, output: { v, w: v } }).start();
+    of.succeed("a", { v: "x".repeat(LIMITS.outputBytes - 20) });
+    expect(of.execution).toMatchObject({
+      state: "failed",
+      error: {
+        code: "TOO_LARGE",
+        message: `output: the outputs are ${2 * LIMITS.outputBytes - 25} bytes long, at most 65536 are kept`,
+      },
+    });
   });
 });
 
@@ -194,6 +236,21 @@ describe("the end", () => {
   });
 });
 
+describe("an answer", () => {
+  it("clears the timers of what has ended, and no others", () => {
+    const of = new Scenario({ steps: { a: run(), b: run() }, finally: { z: run() }, timeoutMs: 60_000 }).start();
+    expect(of.succeed("a").clearTimers).toEqual(["queue/a/0"]);
+    expect(of.succeed("b").clearTimers).toEqual(["queue/b/0", "execution"]);
+    expect(of.succeed("z").clearTimers).toEqual(["queue/z/0"]);
+  });
+
+  it("has the priority of the start, else of the definition, and that of its jobs", () => {
+    const part = { steps: { a: run() }, priority: "high" as const };
+    expect(new Scenario(part).start().job("a").priority).toBe("high");
+    expect(new Scenario(part).start({}, { priority: "low" }).job("a").priority).toBe("low");
+  });
+});
+
 describe("messages", () => {
   it("the same inputs give the same answer", () => {
     const answers = [0, 1].map(() => {
@@ -236,7 +293,7 @@ describe("messages", () => {
     of.childEnded("b");
     expect(of.state).toBe("failed");
     for (const late of [() => of.signal("go"), () => of.pause(), () => of.resume()]) {
-      expect(late).toThrow(expect.objectContaining({ code: "CLOSED" }));
+      expect(late).toThrow(expect.objectContaining({ code: "CLOSED", message: "execution x has ended: failed" }));
     }
     const length = of.history.length;
     of.cancel();
@@ -252,7 +309,7 @@ describe("messages", () => {
     const { definition } = new Scenario({ steps: { a: run() } });
     const context = { nowMs: 0, random: 0, shard: 0 };
     expect(() => transition(definition, undefined, { kind: "continue" }, context)).toThrow(
-      expect.objectContaining({ code: "NOT_FOUND" }),
+      expect.objectContaining({ code: "NOT_FOUND", message: "there is no such execution" }),
     );
   });
 });

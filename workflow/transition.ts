@@ -49,7 +49,7 @@ export function transition(
     const repeated = "id" in message && execution.seen.includes(message.id);
     if (!repeated) take(turn, message);
   }
-  if (turn.touched.size > 0) settle(turn);
+  settle(turn);
   return turn.result();
 }
 
