@@ -11,6 +11,8 @@ import { oneStep } from "./workflows.ts";
 /** A cluster as a user starts it: `hodei dev` in a process of its own, worker processes, data on disk, real gRPC. */
 export type BenchCluster = {
   client: HodeiClient;
+  /** Of the API. */
+  address: string;
   /** From spawning it to its ready line. */
   readyMs: number;
   /** Used since the processes began. */
@@ -55,6 +57,7 @@ export async function startCluster(options: { data?: string } = {}): Promise<Ben
     const sum = (of: (pid: number) => number): number => childrenOf(pid).reduce((all, each) => all + of(each), 0);
     return {
       client,
+      address: ready.address,
       readyMs,
       cpu: () => ({ client: ownCpuMs(), cluster: cpuMs(pid), workers: sum(cpuMs) }),
       residentMiB: () => ({ cluster: residentMiB(pid), workers: sum(residentMiB) }),

@@ -1,12 +1,11 @@
-import { readFileSync } from "node:fs";
-import { cpus, release } from "node:os";
 import { parseArgs } from "node:util";
 import { EMBEDDED } from "./embedded.ts";
-import { now, type Sample } from "./measure.ts";
-import { type Line, linesOf, tableOf } from "./report.ts";
+import { type Bench, now, type Sample } from "./measure.ts";
+import { type Line, linesOf, machine, tableOf } from "./report.ts";
+import { STORE } from "./store.ts";
 
 /**
- * `npm run bench -- embedded [--only NAME]… [--scale 0.1] [--rounds 3] [-o json]`: the table of docs/performance.md on
+ * `npm run bench -- embedded|store [--only NAME]… [--scale 0.1] [--rounds 3] [-o json]`: the table of docs/performance.md on
  * stdout, or one JSON line per figure. Loopback only; every round is bounded in count and time. Never fails for being
  * slow: exit 1 means that a bench could not be run.
  */
@@ -21,10 +20,13 @@ const { positionals, values } = parseArgs({
 });
 const scale = Number(values.scale);
 const rounds = Number(values.rounds);
-const names = values.only ?? Object.keys(EMBEDDED);
-const unknown = names.filter((name) => !Object.hasOwn(EMBEDDED, name));
+/** `embedded`: whole clusters, as users have them; `store`: the store alone, beside the bare journal. */
+const GROUPS: Readonly<Record<string, Readonly<Record<string, Bench>>>> = { embedded: EMBEDDED, store: STORE };
+const benches = GROUPS[positionals[0] ?? ""] ?? {};
+const names = values.only ?? Object.keys(benches);
+const unknown = names.filter((name) => !Object.hasOwn(benches, name));
 const complaint = [
-  positionals[0] !== "embedded" || positionals.length > 1 ? "the one thing to measure here is: embedded" : "",
+  positionals.length !== 1 || names.length === 0 ? `what to measure: ${Object.keys(GROUPS).join(" or ")}` : "",
   unknown.length > 0 ? `there is no bench ${unknown.join(", ")}` : "",
   scale > 0 && scale <= 1 ? "" : "--scale is more than 0 and at most 1",
   Number.isInteger(rounds) && rounds >= 1 && rounds <= 50 ? "" : "--rounds is a whole number from 1 to 50",
@@ -33,8 +35,8 @@ const complaint = [
 
 if (complaint === undefined) process.exitCode = await run();
 else {
-  const usage = `npm run bench -- embedded [--only NAME]… [--scale 0…1] [--rounds N] [-o table|json]`;
-  process.stderr.write(`${complaint}\nusage: ${usage}\nbenches: ${Object.keys(EMBEDDED).join(", ")}\n`);
+  const usage = `npm run bench -- embedded|store [--only NAME]… [--scale 0…1] [--rounds N] [-o table|json]`;
+  process.stderr.write(`${complaint}\nusage: ${usage}\nbenches: ${Object.keys(benches).join(", ")}\n`);
   process.exitCode = 2;
 }
 
@@ -53,13 +55,14 @@ async function run(): Promise<number> {
       process.stderr.write(`${name} could not be measured: ${error instanceof Error ? error.stack : String(error)}\n`);
     }
   }
-  if (values.output === "table") process.stdout.write(`${machine()}\n\n${tableOf(lines)}\n`);
+  if (values.output === "table")
+    process.stdout.write(`${machine()}, scale ${scale}, ${rounds} rounds\n\n${tableOf(lines)}\n`);
   process.stderr.write(`took ${Math.round((now() - startedAt) / 1000)} s\n`);
   return failed > 0 ? 1 : 0;
 }
 
 async function measure(name: string): Promise<Line[]> {
-  const bench = EMBEDDED[name];
+  const bench = benches[name];
   if (bench === undefined) return [];
   const samples: Sample[] = [];
   for await (const sample of bench.rounds({ scale, rounds })) {
@@ -67,11 +70,4 @@ async function measure(name: string): Promise<Line[]> {
     process.stderr.write(`${name}: round ${samples.length}\n`);
   }
   return linesOf(name, bench.figures, samples);
-}
-
-/** Numbers compare within one run; this says what they were taken on, and how busy it was with other things. */
-function machine(): string {
-  const [load] = readFileSync("/proc/loadavg", "utf8").split(" ");
-  const cores = `${cpus().length} × ${cpus()[0]?.model.trim() ?? "?"}`;
-  return `${cores}, Linux ${release()}, Node ${process.versions.node}, scale ${scale}, ${rounds} rounds, load at the end ${load}`;
 }

@@ -15,9 +15,15 @@ export function cpuMs(pid: number): number {
   return nanoseconds / 1e6;
 }
 
-/** CPU of a process and of everything under it. A child that ends takes what it used out of this sum. */
+const TICK_MS = 10;
+
+/** CPU of a process and of everything under it, those that ended and were waited for included. */
 export function treeCpuMs(pid: number): number {
-  return cpuMs(pid) + childrenOf(pid).reduce((sum, child) => sum + treeCpuMs(child), 0);
+  const stat = textOf(`/proc/${pid}/stat`);
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  // cutime and cstime, fields 16 and 17.
+  const ended = (Number(fields[13] ?? 0) + Number(fields[14] ?? 0)) * TICK_MS;
+  return cpuMs(pid) + ended + childrenOf(pid).reduce((sum, child) => sum + treeCpuMs(child), 0);
 }
 
 export function childrenOf(pid: number): number[] {

@@ -1,3 +1,5 @@
+import { readFileSync } from "node:fs";
+import { cpus, release } from "node:os";
 import { type Figure, median, type Sample } from "./measure.ts";
 
 /** What `-o json` prints, one per line. */
@@ -64,7 +66,6 @@ export function rounded(value: number): number {
 
 const HEAD = ["what", "value", "unit", "goal", "stretch", "met", ": floor", "least … most"];
 
-/** Markdown, so that it can go into docs/performance.md as it is. */
 export function tableOf(lines: readonly Line[]): string {
   const rows = lines.map((line) => [
     line.what,
@@ -76,9 +77,21 @@ export function tableOf(lines: readonly Line[]): string {
     line.ratio === undefined ? "" : String(line.ratio),
     line.rounds === 1 ? "" : `${line.least} … ${line.most}`,
   ]);
-  const widths = HEAD.map((head, at) => Math.max(head.length, ...rows.map((row) => row[at]?.length ?? 0)));
+  return markdown(HEAD, rows);
+}
+
+/** So that it can go into docs/performance.md as it is. */
+export function markdown(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const widths = head.map((name, at) => Math.max(name.length, ...rows.map((row) => row[at]?.length ?? 0)));
   const shown = (row: readonly string[]): string =>
     `| ${row.map((cell, at) => cell.padEnd(widths[at] ?? 0)).join(" | ")} |`;
   const rule = `|${widths.map((width) => "-".repeat(width + 2)).join("|")}|`;
-  return [shown(HEAD), rule, ...rows.map(shown)].join("\n");
+  return [shown(head), rule, ...rows.map(shown)].join("\n");
+}
+
+/** What the numbers were taken on, and how busy it was with other things: they compare within one run alone. */
+export function machine(): string {
+  const [load] = readFileSync("/proc/loadavg", "utf8").split(" ");
+  const cores = `${cpus().length} × ${cpus()[0]?.model.trim() ?? "?"}`;
+  return `${cores}, Linux ${release()}, Node ${process.versions.node}, load at the end ${load}`;
 }
