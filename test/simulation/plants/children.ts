@@ -3,14 +3,14 @@ import type { Channel } from "../../../transport/transport.ts";
 import type { Plant } from "../run.ts";
 import { inOrchestratorCalls } from "./plant.ts";
 
-type Call = (service: string, method: string, request: unknown, options?: unknown) => Promise<unknown>;
+type Call = (this: void, service: string, method: string, request: unknown, options?: unknown) => Promise<unknown>;
 
 /** What an orchestrator does with the start of a child, in place of sending it on. */
 function atChildStarts(
   change: (request: EngineStartRequest, send: (request: EngineStartRequest) => Promise<unknown>) => Promise<unknown>,
 ): Plant["node"] {
   return inOrchestratorCalls((channel) => {
-    const real = channel.call as Call;
+    const real: Call = (...args) => Reflect.apply(Reflect.get(channel, "call"), channel, args) as Promise<unknown>;
     const call: Call = async (service, method, request, options) => {
       const isStart = service === "engine" && method === "start";
       if (!isStart) return await real(service, method, request, options);

@@ -25,16 +25,22 @@ export function inStore(change: (store: Store) => Partial<Store>): Plant["store"
 export function inOrchestratorCalls(change: (channel: Channel, ports: Ports) => Partial<Channel>): Plant["node"] {
   return (ports, node) => {
     if (node.role !== "orchestrator") return ports;
-    const { transport } = ports;
-    const connect: typeof transport.connect = (options) => {
-      const channel = transport.connect(options);
-      const { address } = channel;
-      const close = async (): Promise<void> => await channel.close();
-      const whole = { address, call: channel.call, stream: channel.stream, duplex: channel.duplex, close };
-      return { ...whole, ...change(channel, ports) };
+    const connect: Ports["transport"]["connect"] = (options) => {
+      const channel = ports.transport.connect(options);
+      return over(channel, change(channel, ports));
     };
-    return { ...ports, transport: { serve: transport.serve, connect } };
+    return { ...ports, transport: over(ports.transport, { connect }) };
   };
+}
+
+/** The same object but for what `changes` has. */
+function over<T extends object>(whole: T, changes: Partial<T>): T {
+  return new Proxy(whole, {
+    get(target, key) {
+      const value: unknown = Reflect.get(key in changes ? changes : target, key);
+      return typeof value === "function" ? (...args: unknown[]): unknown => Reflect.apply(value, target, args) : value;
+    },
+  });
 }
 
 /** Who owns each shard, as the store has granted it. */
