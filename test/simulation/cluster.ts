@@ -4,6 +4,7 @@ import { Timeline } from "./clock.ts";
 import { Life } from "./life.ts";
 import { Network } from "./network.ts";
 import { SimulatedNode } from "./node.ts";
+import { SimulatedPlatform } from "./platform.ts";
 import { namedRandom } from "./random.ts";
 import { addressOf } from "./roles.ts";
 import type { ClientSite, NodeSeen, Plant, Ports, Workload } from "./run.ts";
@@ -38,6 +39,7 @@ export class Cluster {
   /** Whether faults that act by chance are over. */
   calm = false;
   readonly storeLife: Life;
+  readonly platform: SimulatedPlatform;
   readonly #workload: Workload;
   readonly #runs: Runs;
   readonly #livingPids = new Set<number>();
@@ -57,6 +59,7 @@ export class Cluster {
     });
     this.store = plant?.store?.(this.bareStore.store) ?? this.bareStore.store;
     this.#runs = new Runs(this.record);
+    this.platform = new SimulatedPlatform(this);
     this.#add("orchestrator", shape.orchestrators);
     this.#add("engine", shape.engines);
     for (const [at, worker] of shape.workers.entries()) {
@@ -113,7 +116,8 @@ export class Cluster {
     this.record({ kind: "fault", fault: "exit", to: node, detail });
   }
 
-  onNodeEnd(_node: SimulatedNode, life: Life): void {
+  onNodeEnd(node: SimulatedNode, life: Life): void {
+    this.platform.ended(node);
     this.#livingPids.delete(life.pid);
     this.#runs.killed(life);
   }

@@ -44,6 +44,8 @@ export const FAULT_KINDS = [
   "store answer lost",
   "hint lost",
   "hint twice",
+  "pod refused",
+  "platform away",
 ] as const;
 
 type Planned = { atMs: number; strike: (faults: Faults) => void };
@@ -98,10 +100,13 @@ function drawBlow(cluster: Cluster, random: Random): Planned {
 }
 
 function crash(cluster: Cluster, random: Random): Planned["strike"] {
-  const name = anyNode(cluster, random);
-  const loseDisk = name.startsWith("worker") && chance(random, 0.5);
-  const how = { backMs: backMs(random), silently: chance(random, 0.3), loseDisk };
-  return (faults) => faults.crash(name, how);
+  const target = anyNode(cluster, random);
+  const withDisk = chance(random, 0.5);
+  const how = { backMs: backMs(random), silently: chance(random, 0.3) };
+  return (faults) => {
+    const name = target();
+    faults.crash(name, { ...how, loseDisk: withDisk && cluster.node(name).role === "worker" });
+  };
 }
 
 function crashAtCall(cluster: Cluster, random: Random): Planned["strike"] {
@@ -112,38 +117,43 @@ function crashAtCall(cluster: Cluster, random: Random): Planned["strike"] {
 }
 
 function drain(cluster: Cluster, random: Random): Planned["strike"] {
-  const name = anyNode(cluster, random);
+  const target = anyNode(cluster, random);
   const back = backMs(random);
-  return (faults) => faults.drain(name, back);
+  return (faults) => faults.drain(target(), back);
 }
 
 function freeze(cluster: Cluster, random: Random): Planned["strike"] {
-  const name = anyNode(cluster, random);
+  const target = anyNode(cluster, random);
   const forMs = chance(random, 0.6) ? between(random, 10_000, 25_000) : between(random, 50, 9_999);
   const withHost = chance(random, 0.5);
-  return (faults) => faults.freeze(name, { forMs, withHost });
+  return (faults) => faults.freeze(target(), { forMs, withHost });
 }
 
 function partition(cluster: Cluster, random: Random): Planned["strike"] {
-  const from = anyNode(cluster, random);
-  const others = [...cluster.nodes.keys(), STORE, STORE, "*", "*"].filter((name) => name !== from);
-  const to = pick(random, from.startsWith("worker") ? others.filter((name) => name !== STORE) : others);
+  const [target, other] = [anyNode(cluster, random), anyNode(cluster, random)];
+  const what = pick(random, ["node", "node", "store", "store", "all", "all"] as const);
   const forMs = between(random, 100, 25_000);
   const bothWays = chance(random, 0.5);
-  const turned = to === STORE && chance(random, 0.5);
-  return (faults) => faults.partition(turned ? to : from, turned ? from : to, { forMs, bothWays });
+  const turned = chance(random, 0.5);
+  return (faults) => {
+    const from = target();
+    // A worker has nothing to do with the store.
+    const farStore = what === "store" && cluster.node(from).role !== "worker";
+    const to = what === "all" ? "*" : farStore ? STORE : other();
+    if (from !== to) faults.partition(turned ? to : from, turned ? from : to, { forMs, bothWays });
+  };
 }
 
 function cut(cluster: Cluster, random: Random): Planned["strike"] {
-  const name = anyNode(cluster, random);
+  const target = anyNode(cluster, random);
   const share = pick(random, [0.3, 1]);
-  return (faults) => faults.cut(name, share);
+  return (faults) => faults.cut(target(), share);
 }
 
 function jumpClock(cluster: Cluster, random: Random): Planned["strike"] {
-  const name = anyNode(cluster, random);
+  const target = anyNode(cluster, random);
   const byMs = pick(random, [-3_600_000, -15_000, -1_000, 1_000, 15_000, 3_600_000]);
-  return (faults) => faults.jumpClock(name, byMs);
+  return (faults) => faults.jumpClock(target(), byMs);
 }
 
 function rollBack(_cluster: Cluster, random: Random): Planned["strike"] {
@@ -156,10 +166,14 @@ function storeAway(_cluster: Cluster, random: Random): Planned["strike"] {
   return (faults) => faults.storeAway(forMs);
 }
 
-function anyNode(cluster: Cluster, random: Random): string {
+/** Chosen among those that there are when it strikes: pods come and go. */
+function anyNode(cluster: Cluster, random: Random): () => string {
   const role = pick(random, ["engine", "engine", "worker", "worker", "orchestrator"] as const);
-  const names = cluster.names(role);
-  return names.length === 0 ? pick(random, cluster.names("engine")) : pick(random, names);
+  const draw = random.float();
+  return () => {
+    const names = cluster.names(role);
+    return names[Math.floor(draw * names.length)] ?? "engine-1";
+  };
 }
 
 function backMs(random: Random): number {

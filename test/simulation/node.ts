@@ -24,6 +24,8 @@ export class SimulatedNode {
   workerId: string;
   #running: Running | undefined;
   #lives = 0;
+  /** Its last life ended without anybody's force. */
+  leftByItself = false;
   /** Not wanted now: a supervisor leaves it alone. */
   #down = true;
   /** Its host has gone with it: nothing answers there. */
@@ -54,6 +56,7 @@ export class SimulatedNode {
       network.unwall(this.name, "*");
     }
     this.#down = false;
+    this.leftByItself = false;
     this.#lives += 1;
     const random = namedRandom(seed, `${this.name}.${this.#lives}`);
     const skew = drawSkew(namedRandom(seed, `clock of ${this.name}`), shape);
@@ -149,6 +152,7 @@ export class SimulatedNode {
   /** It has ended of its own accord. */
   #left(life: Life): void {
     if (life.state === "dead") return;
+    this.leftByItself = true;
     this.#cluster.record({ kind: "node", node: this.name, life: life.number, state: "stopped" });
     this.#end(life, true);
     if (this.#down || !this.restarts) return;

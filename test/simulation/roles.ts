@@ -1,6 +1,7 @@
 import { silentLogger } from "../../base/log.ts";
 import { createEngine } from "../../engine/engine.ts";
 import { createOrchestrator } from "../../orchestrator/orchestrator.ts";
+import type { FleetOptions } from "../../engine/fleet/options.ts";
 import type { ChildGateway } from "../../transport/api/engine.ts";
 import { createStaticDiscovery } from "../../transport/discovery/static.ts";
 import { HodeiError, isHodeiError } from "../../workflow/errors.ts";
@@ -10,8 +11,9 @@ import type { Cluster } from "./cluster.ts";
 import { simulatedHost, type WorkerDisk } from "./disk.ts";
 import type { Life } from "./life.ts";
 import type { Ports } from "./run.ts";
-import type { Shape, WorkerShape } from "./shape.ts";
+import type { FleetShape, Shape, WorkerShape } from "./shape.ts";
 import { callByName, serve } from "./transport.ts";
+import { HANDLERS } from "./workload/handlers.ts";
 
 /** A process that runs: how it is asked to go, and when it went by itself. */
 export type Running = {
@@ -68,6 +70,9 @@ export async function beginEngine({ cluster, shape, life, ports }: Site): Promis
     logger: silentLogger,
     version: VERSION,
     pid: life.pid,
+    ...(shape.fleet === undefined
+      ? {}
+      : { platform: cluster.platform.portOf(life, shape), fleet: fleetOf(shape, shape.fleet) }),
     redirect: () =>
       cluster
         .names("engine")
@@ -89,6 +94,18 @@ export async function beginEngine({ cluster, shape, life, ports }: Site): Promis
       await server.stop();
     },
   };
+}
+
+/** Idle workers of the fleet go soon: nobody simulates ten minutes for that. */
+const IDLE_MS = 15_000;
+const GRACE_MS = 5_000;
+
+function fleetOf(shape: Shape, { warm, maxEphemeral, extras, slots, labels }: FleetShape): FleetOptions {
+  const none = { services: [], hardware: {}, models: {}, custom: {} };
+  const total = shape.workers[0]?.resources ?? { cpuMillis: 0, memoryBytes: 0, gpu: 0, storageBytes: 0 };
+  const offer = { ...none, labels, handlers: HANDLERS.toSorted(), ephemeral: false, namespace: "default", total };
+  const template = { id: "simulated", offer, slots, env: {} };
+  return { template, warm, maxEphemeral, extras, idleMs: IDLE_MS, graceMs: GRACE_MS };
 }
 
 /** Any orchestrator serves; another one is tried with the next message. */

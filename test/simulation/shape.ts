@@ -16,6 +16,16 @@ export type Shape = {
   /** Wall clocks are wrong by up to so much, and gain or lose up to this share. */
   skewMs: number;
   drift: number;
+  /** Engines make workers of their own. */
+  fleet?: FleetShape;
+};
+
+export type FleetShape = {
+  warm: number;
+  maxEphemeral: number;
+  extras: "ephemeral" | "warm";
+  slots: number;
+  labels: string[];
 };
 
 export type WorkerShape = {
@@ -36,12 +46,23 @@ export function drawShape(random: Random): Shape {
     hosts: between(random, 1, 4),
     skewMs: pick(random, [0, 50, 5_000, 3_600_000]),
     drift: pick(random, [0, 0.001, 0.02]),
+    ...(chance(random, 0.4) ? { fleet: drawFleet(random) } : {}),
   };
 }
 
 export function drawSkew(random: Random, { skewMs, drift }: Shape): Skew {
   const swing = (): number => random.float() * 2 - 1;
   return { rate: 1 + swing() * drift, aheadMs: Math.floor(swing() * skewMs) };
+}
+
+function drawFleet(random: Random): FleetShape {
+  return {
+    warm: between(random, 0, 1),
+    maxEphemeral: between(random, 1, 3),
+    extras: chance(random, 0.7) ? "ephemeral" : "warm",
+    slots: between(random, 1, 3),
+    labels: ["linux", "big"],
+  };
 }
 
 /** The first one can run whatever a workload asks for, apart from what none can. */
