@@ -52,7 +52,7 @@ export const wideFanOut: Bench = {
         const { heap, resident } = await peak;
         return {
           "fan-out": tookMs,
-          "fan-out-floor": floor.tookMs,
+          "fan-out-floor": (1000 * count) / floor.perSecond,
           "fan-out-heap": heap - before.heap,
           "fan-out-resident": resident - before.resident,
           "fan-out-cpu-cluster": per.cluster,

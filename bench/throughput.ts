@@ -105,7 +105,7 @@ export const forEach: Bench = {
       yield await withWarmCluster(scale, async (cluster) => {
         await cluster.client.register(fanOut);
         const many = (count: number): Promise<{ tookMs: number }> =>
-          inFlight({ count: EXECUTIONS, width: EXECUTIONS, mostMs: 1 }, () =>
+          inFlight({ count: EXECUTIONS, width: EXECUTIONS, mostMs: DEADLINE_MS }, () =>
             cluster.client.execute(fanOut, itemsOf(count), { deadlineMs: DEADLINE_MS }),
           );
         await many(counted(100, scale));
