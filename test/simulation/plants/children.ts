@@ -1,7 +1,7 @@
 import type { EngineStartRequest } from "../../../transport/api/engine.ts";
 import type { Channel } from "../../../transport/transport.ts";
 import type { Plant } from "../run.ts";
-import { inOrchestratorCalls } from "./plant.ts";
+import { inOrchestratorCalls, unheard } from "./plant.ts";
 
 type Call = (this: void, service: string, method: string, request: unknown, options?: unknown) => Promise<unknown>;
 
@@ -35,7 +35,7 @@ export const CHILD_BUGS: readonly Plant[] = [
     node: (ports, node) => {
       const late = atChildStarts(async (request, send) => {
         if (!request.parent) return await send(request);
-        void ports.clock.sleep(3_000).then(() => send(request));
+        unheard(ports.clock.sleep(3_000).then(() => send(request)));
         const { uid, version, digest } = request;
         return { uid, created: true, version, digest };
       });

@@ -1,6 +1,6 @@
 import type { TurnAnswer, TurnRequest } from "../../../store/store.ts";
 import type { Plant } from "../run.ts";
-import { eventsOf, inEngines, inStore, inTurns } from "./plant.ts";
+import { eventsOf, inEngines, inStore, inTurns, unheard } from "./plant.ts";
 
 /** Bugs in what is committed, and in what is said of it. */
 export const COMMIT_BUGS: readonly Plant[] = [
@@ -11,7 +11,7 @@ export const COMMIT_BUGS: readonly Plant[] = [
         if (request.expectedRevision > 0) return await store.turn(request);
         const head = await store.readExecution({ namespace: request.namespace, id: request.id });
         if (head !== undefined) return await store.turn(request);
-        void clock.sleep(30).then(() => store.turn({ ...request, claimFor: [] }));
+        unheard(clock.sleep(30).then(() => store.turn({ ...request, claimFor: [] })));
         return { status: "OK", revision: 1, nowMs: clock.now(), assignments: [] } satisfies TurnAnswer;
       },
     })),

@@ -64,3 +64,8 @@ export function newestFences(store: Store): {
 export function eventsOf(request: TurnRequest): HistoryEvent[] {
   return request.events.map((text) => JSON.parse(text) as HistoryEvent);
 }
+
+/** What a careless process does without waiting for its end: whether it fails is part of the bug. */
+export function unheard(doing: Promise<unknown>): void {
+  doing.catch(() => undefined);
+}
