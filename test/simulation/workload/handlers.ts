@@ -11,12 +11,12 @@ class Broken extends Error {
   readonly permanent = true;
 }
 
-/** On every worker; `rare` on those whose name ends in an odd digit only, so that jobs of it must find their worker. */
+/** On every worker; `rare` not on worker-2 and worker-4, so that jobs of it must find their worker. */
 export const HANDLERS = ["work", "rare"] as const;
 
 export function handlersOf(site: WorkerSite): Map<string, TaskFunction> {
   const work: TaskFunction = (input, context) => behave(site, input as Behaviour, context);
-  const rare = Number(site.worker.at(-1)) % 2 === 1;
+  const rare = !/^worker-\d*[02468]$/.test(site.worker);
   return new Map([["work", work], ...(rare ? [["rare", work] as const] : [])]);
 }
 
