@@ -123,9 +123,9 @@ export class Cluster {
   }
 
   /** The workload's handlers, in this life of a worker; what they do is recorded. */
-  handlersOf(life: Life, ports: Ports): Map<string, TaskFunction> {
+  handlersOf(life: Life, ports: Ports, workerId: string): Map<string, TaskFunction> {
     const handlers = this.#workload.handlers({ worker: life.node, clock: ports.clock, random: life.random });
-    return new Map([...handlers].map(([name, run]) => [name, this.#runs.recorded(life, run)]));
+    return new Map([...handlers].map(([name, run]) => [name, this.#runs.recorded(life, workerId, run)]));
   }
 
   /** Clients have good clocks and never crash; their calls cross the same network as all others. */

@@ -141,7 +141,7 @@ export class SimulatedNode {
       case "worker": {
         const { worker, disk, workerId } = this;
         if (!worker) throw new RangeError(`${this.name} has no shape`);
-        const handlers = this.#cluster.handlersOf(site.life, site.ports);
+        const handlers = this.#cluster.handlersOf(site.life, site.ports, workerId);
         return await beginWorker(site, { ...worker, id: workerId, disk, handlers });
       }
       default:

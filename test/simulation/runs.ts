@@ -12,13 +12,13 @@ export class Runs {
     this.#record = record;
   }
 
-  recorded(life: Life, handler: TaskFunction): TaskFunction {
+  recorded(life: Life, worker: string, handler: TaskFunction): TaskFunction {
     return async (input, context) => {
       const run = ++this.#count;
       const { jobId, executionId, step, iteration, attempt, idempotencyKey } = context;
       this.#open.set(run, life);
       const job = { jobId, executionId, step, iteration, attempt, idempotencyKey };
-      this.#record({ kind: "ran", worker: life.node, run, job });
+      this.#record({ kind: "ran", worker, run, job });
       try {
         const output: unknown = await handler(input, context);
         this.#ended(run, "succeeded");

@@ -22,7 +22,7 @@ export type TraceEvent = { atMs: number } &
     | { kind: "store"; node: string; method: StoreMethod; request: unknown; answer: unknown }
     /** The store lost what it applied after event number `keptEvents` of this trace. */
     | { kind: "rolledBack"; keptEvents: number }
-    /** A handler began and ended inside a worker process: what the outside world would have seen. */
+    /** A handler began and ended inside a worker process (`worker` is its id): what the outside world would have seen. */
     | { kind: "ran"; worker: string; run: number; job: JobSeen }
     | { kind: "runEnded"; run: number; outcome: Outcome["kind"] | "killed" }
   );
