@@ -13,7 +13,7 @@ export function retryOrFail(
   reason: Reason,
 ): void {
   const { retry } = of.node.step;
-  const wanted = retry.on.includes(failure.class) || (failure.type !== undefined && retry.on.includes(failure.type));
+  const wanted = retry.on.includes(failure.class) || retry.on.includes(failure.type ?? failure.class);
   const attempts = Math.min(retry.maxAttempts, LIMITS.userAttempts);
   if (failure.permanent === true || !wanted || of.iteration.failures >= attempts) return fail(turn, of, reason);
   const capMs = Math.min(retry.maxMs, retry.initialMs * retry.multiplier ** (of.iteration.failures - 1));
@@ -32,7 +32,6 @@ export function loseOrFail(turn: Turn, of: OpenIteration, started: boolean, reas
 
 /** Now when that is possible; a pause, a wait or a full commit leaves it to the timer. */
 function again(turn: Turn, of: OpenIteration, waitMs: number): void {
-  turn.touch(of.node.step.id);
   if (waitMs === 0 && turn.execution.gate === "open" && turn.takeRoom()) return startAttempt(turn, of.node, of.key);
   const untilMs = turn.nowMs + waitMs;
   turn.emit({ type: "iterationBackoff", step: of.node.step.id, iteration: of.key, untilMs });

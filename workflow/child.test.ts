@@ -63,7 +63,36 @@ describe("sub-workflows", () => {
       code: "CHILD_FAILED",
       message: "sub-workflow x/a/0 failed: boom",
     });
-    expect(of.iteration("b")?.error).toMatchObject({ code: "CHILD_FAILED" });
+    expect(of.iteration("b")?.error).toMatchObject({
+      code: "CHILD_FAILED",
+      message: "sub-workflow x/b/0 was cancelled",
+      class: "user",
+    });
+  });
+
+  it("is retried by the code of its error too, as a handler by its type", () => {
+    const by = { ...retry, on: ["JOB_TIMEOUT"] };
+    const of = new Scenario({ steps: { a: child({ retry: by }), b: child({ retry: by }) } }).start();
+    of.childEnded("a", { state: "failed", error: { code: "JOB_TIMEOUT", message: "slow" } });
+    of.childEnded("b", { state: "failed", error: { code: "JOB_FAILED", message: "bad" } });
+    expect([of.iteration("a")?.attempt, of.step("b")]).toEqual([2, "failed"]);
+  });
+
+  it("whose start failed with that of another takes back its own alone", () => {
+    const many = child({ forEach: [{ v: 1 }, {}, { v: 3 }], input: "${{ item.v }}" });
+    const of = new Scenario({ steps: { b: child(), a: many } }).start();
+    expect(of.sent).toMatchObject([{ kind: "startChild", target: "x/b/0" }]);
+    expect(of.execution.steps.a).toMatchObject({ state: "failed", failed: 1, cancelled: 1 });
+  });
+
+  it("that is refused too late, or while its step stops, fails nothing", () => {
+    const of = new Scenario({ steps: { a: child() } }).start();
+    const refused = { kind: "childRefused", step: "a", iteration: "0" } as const;
+    const error = { code: "INVALID_INPUT", message: "no" } as const;
+    expect(of.send({ ...refused, childId: "x/a/0#9", error }).events).toEqual([]);
+    of.cancel();
+    of.send({ ...refused, childId: "x/a/0", error });
+    expect(of.step("a")).toBe("cancelled");
   });
 
   it("a retried one is another execution, and the end of the first one is too late", () => {
@@ -76,14 +105,20 @@ describe("sub-workflows", () => {
   });
 
   it("a refused start is final; the bounds of a tree keep their code", () => {
-    const of = new Scenario({ steps: { a: child({ retry }), b: child() } }).start();
-    const refuse = (step: string, code: "TREE_TOO_LARGE" | "INVALID_INPUT") => {
+    const of = new Scenario({ steps: { a: child({ retry }), b: child(), c: child() } }).start();
+    const refuse = (step: string, code: "TREE_TOO_LARGE" | "DEPTH_EXCEEDED" | "INVALID_INPUT") => {
       const error = { code, message: "no" };
       of.send({ kind: "childRefused", step, iteration: "0", childId: `x/${step}/0`, error });
     };
     refuse("a", "INVALID_INPUT");
     refuse("b", "TREE_TOO_LARGE");
-    expect(of.iteration("a")?.error).toMatchObject({ code: "CHILD_FAILED", class: "config" });
+    refuse("c", "DEPTH_EXCEEDED");
+    expect(of.iteration("a")?.error).toMatchObject({
+      code: "CHILD_FAILED",
+      message: "sub-workflow x/a/0 was refused: no",
+      class: "config",
+    });
+    expect(of.iteration("c")?.error).toMatchObject({ code: "DEPTH_EXCEEDED" });
     expect(of.iteration("b")?.error).toMatchObject({ code: "TREE_TOO_LARGE" });
   });
 
@@ -140,7 +175,14 @@ describe("sub-workflows", () => {
     const of = new Scenario({ steps: { a: child({ timeout }) } }).start();
     of.fire("total/a/0");
     expect(of.sent.map((message) => message.kind)).toEqual(["startChild", "cancelChild"]);
+    expect(of.sent.at(-1)).toMatchObject({ reason: "the step's total timeout is over" });
     expect(of.execution.error?.code).toBe("JOB_TIMEOUT");
+    const slow = { ...retry, initialMs: 10_000, maxMs: 10_000 };
+    const between = new Scenario({ steps: { a: child({ timeout, retry: slow }) } }).start();
+    between.childEnded("a", { state: "failed" });
+    between.fire("total/a/0");
+    expect(between.sent.map((message) => message.kind)).toEqual(["startChild"]);
+    expect(between.state).toBe("failed");
   });
 
   it("affinity: parent puts what the parent hashes by in braces; other children take the braces off", () => {

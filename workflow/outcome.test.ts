@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { LIMITS } from "./limits.ts";
-import { run, Scenario } from "./scenario.fixture.ts";
+import { run, Scenario, sleep } from "./scenario.fixture.ts";
 
 const retry = { maxAttempts: 3, initialMs: 1000, maxMs: 1500, multiplier: 2, on: ["user", "RateLimited"] };
 const instant = { ...retry, initialMs: 0, maxMs: 0 };
@@ -200,6 +200,45 @@ describe("timeouts that the owner keeps", () => {
     expect(of.timers.get("queue/a/0")).toBe(due);
   });
 
+  it("so is that of a total, of the execution and of a grace", () => {
+    const timeout = { queueMs: 1e6, startMs: 1, runMs: 1, totalMs: 4000 };
+    const of = new Scenario({ steps: { a: run({ timeout }) }, timeoutMs: 9000 }).start();
+    of.nowMs += 10;
+    of.cancel();
+    const { startedAtMs } = of.execution;
+    of.nowMs += 10;
+    expect(of.send({ kind: "timer", timer: "grace" }).timers).toEqual([{ id: "grace", atMs: startedAtMs + 45_010 }]);
+    const open = new Scenario({ steps: { a: run({ timeout }) }, timeoutMs: 9000 }).start();
+    open.nowMs += 10;
+    for (const [timer, ms] of [["total/a/0", 4000] as const, ["execution", 9000] as const]) {
+      const made = open.send({ kind: "timer", timer });
+      expect(made).toMatchObject({ events: [], timers: [{ id: timer, atMs: startedAtMs + ms }] });
+    }
+  });
+
+  it("one that fires for another state than it was set for changes nothing, with a reason or without", () => {
+    const of = new Scenario({ steps: { a: run({ retry }), s: sleep(100) } }).start();
+    of.fail("a");
+    of.nowMs += 500_000;
+    for (const timer of ["sleep/a/0", "queue/a/0", "retry/s/0", "queue/s/0"]) {
+      expect(of.send({ kind: "timer", timer }).events).toEqual([]);
+      expect(of.send({ kind: "timer", timer, reason: "no worker" }).events).toEqual([]);
+    }
+  });
+
+  it("queue: with a reason it need not be over", () => {
+    const of = new Scenario({ steps: { a: run() } }).start();
+    of.send({ kind: "timer", timer: "queue/a/0", reason: "no worker offers docker" });
+    expect(of.execution.error?.code).toBe("NO_MATCHING_WORKER");
+  });
+
+  it("the execution's own has no say in finally", () => {
+    const of = new Scenario({ steps: { a: run() }, finally: { z: run() }, timeoutMs: 9000 }).start();
+    of.succeed("a");
+    of.nowMs += 10_000;
+    expect(of.send({ kind: "timer", timer: "execution" }).events).toEqual([]);
+  });
+
   it("a timer that nothing waits for is cleared", () => {
     const of = new Scenario({ steps: { a: run() } }).start();
     for (const timer of [
@@ -211,6 +250,9 @@ describe("timeouts that the owner keeps", () => {
       "execution",
       "new/kind",
       "queue/z/9",
+      "queue/a/9",
+      "queue/a",
+      "queue",
     ]) {
       expect(of.send({ kind: "timer", timer })).toMatchObject({ events: [], timers: [], clearTimers: [timer] });
     }

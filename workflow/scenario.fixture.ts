@@ -131,7 +131,9 @@ export class Scenario {
     this.history.push(...made.events);
     for (const id of made.cancel) assert.ok(this.jobs.has(id), `${id} is cancelled and not open`);
     this.cancelled.push(...made.cancel);
+    assert.equal(new Set(made.revoke).size, made.revoke?.length ?? 0, "a job is revoked twice");
     for (const id of made.revoke ?? []) {
+      assert.ok(made.cancel.includes(id), `${id} is revoked and not told to stop`);
       this.jobs.delete(id);
       this.revoked.push(id);
     }
@@ -145,6 +147,7 @@ export class Scenario {
       this.timers.delete(id);
     }
     for (const { id, atMs } of made.timers) {
+      assert.ok(this.#mayHave(id) && !made.clearTimers.includes(id), `${id} is set and cleared, or of another kind`);
       assert.ok(atMs >= this.nowMs, `${id} is set to the past`);
       this.timers.set(id, atMs);
     }

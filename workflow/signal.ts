@@ -16,8 +16,6 @@ export function takeSignal(turn: Turn, message: Extract<Message, { kind: "signal
   const { id, name, by } = message;
   const payload = checkedPayload(turn, message);
   turn.emit({ type: "signalReceived", id, name, payload, by });
-  // One that is being stopped keeps its place empty; the signal then just stays on record.
-  if (turn.execution.gate === "cancelled") return;
   for (const step of turn.graph.waits.get(name) ?? []) {
     const node = turn.graph.nodes.get(step.id);
     const waiting = node === undefined ? undefined : openIterations(turn, node)[0];

@@ -149,6 +149,17 @@ describe("pause", () => {
     expect(of.step("s")).toBe("succeeded");
   });
 
+  it("moves no date that is still to come", () => {
+    const totalMs = 500_000;
+    const steps = { w: wait({ timeout: { queueMs: 1, startMs: 1, runMs: 1, totalMs } }) };
+    const of = new Scenario({ steps, timeoutMs: 900_000 }).start();
+    const { nowMs } = of;
+    of.pause();
+    of.nowMs += 100_000;
+    of.resume();
+    expect(Object.fromEntries(of.timers)).toEqual({ execution: nowMs + 900_000, "total/w/0": nowMs + totalMs });
+  });
+
   it("holds finally back", () => {
     const of = new Scenario({ steps: { a: run() }, finally: { z: run() } }).start();
     of.pause();
@@ -166,8 +177,9 @@ describe("pause", () => {
     of.resume();
     expect(of.resume().events).toEqual([]);
     of.cancel();
-    expect(() => of.pause()).toThrow(code("CLOSED"));
-    expect(() => of.resume()).toThrow(code("CLOSED"));
+    const closed = expect.objectContaining({ code: "CLOSED", message: "execution x is being cancelled" });
+    expect(() => of.pause()).toThrow(closed);
+    expect(() => of.resume()).toThrow(closed);
   });
 });
 
@@ -219,6 +231,60 @@ describe("retry", () => {
     expect(of.iteration("a", "2")?.outputs).toEqual({ v: 3 });
   });
 
+  it("keeps those of a matrix too; of a step that is named, or shares a folder, it repeats all", () => {
+    const many = { failFast: false, forEach: [1, 2] };
+    const matrix = { axes: { os: ["linux", "mac"] }, exclude: [], include: [] };
+    const steps = {
+      a: run({ failFast: false, matrix }),
+      b: run({ ...many, workspace: "src" }),
+      c: run(many),
+      d: run(),
+    };
+    const of = new Scenario({ steps }).start();
+    for (const step of ["a", "b", "c"]) {
+      of.succeed(step, {}, "0");
+      of.fail(step, {}, "1");
+    }
+    of.fail("d");
+    of.retry();
+    expect(of.history.findLast((event) => event.type === "retried")).toMatchObject({ keep: ["a", "c"] });
+    const open = [...of.jobs.values()].map((job) => `${job.step}${job.iteration}`);
+    expect(open).toEqual(["a1", "b0", "b1", "c1", "d0"]);
+    of.succeed("a", {}, "1");
+    of.succeed("c", {}, "1");
+    of.fail("d");
+    of.succeed("b", {}, "0");
+    of.succeed("b", {}, "1");
+    of.retry("c");
+    expect([...of.jobs.values()].map((job) => `${job.step}${job.iteration}`)).toEqual(["c0", "c1"]);
+  });
+
+  it("keeps nothing of what may run over another list now", () => {
+    const steps = { a: run(), b: run({ needs: ["a"], when: "true", forEach: [1, 2], failFast: false }) };
+    const of = new Scenario({ steps }).start();
+    of.fail("a");
+    of.succeed("b", {}, "0");
+    of.fail("b", {}, "1");
+    of.retry();
+    of.succeed("a");
+    expect([...of.jobs.values()].map((job) => job.iteration)).toEqual(["0", "1"]);
+  });
+
+  it("names each step once, and gives finally a fresh folder", () => {
+    const ws = { workspace: "src" };
+    const of = new Scenario({ steps: { a: run(ws) }, finally: { y: run(ws), z: run({ workspace: "lib" }) } }).start();
+    of.fail("a");
+    of.succeed("y");
+    of.succeed("z");
+    of.retry();
+    expect(of.history.findLast((event) => event.type === "retried")).toMatchObject({
+      steps: ["a", "y", "z"],
+      workspaces: ["src", "lib"],
+    });
+    of.succeed("a");
+    expect([of.job("y").workspace, of.job("z").workspace]).toEqual(["u/src#1", "u/lib#1"]);
+  });
+
   it("of a cancelled execution runs what was cancelled", () => {
     const of = new Scenario({ steps: { a: run(), b: run({ needs: ["a"] }) } }).start();
     of.cancel();
@@ -250,15 +316,30 @@ describe("retry", () => {
 
   it("is refused while it runs, after a success, and for a step that is not there", () => {
     const of = new Scenario({ steps: { a: run(), b: run() }, finally: { z: run() } }).start();
-    expect(() => of.retry()).toThrow(code("STILL_RUNNING"));
+    expect(() => of.retry()).toThrow(
+      expect.objectContaining({
+        code: "STILL_RUNNING",
+        message: "execution x still runs",
+        hint: "cancel it, or wait for its end",
+      }),
+    );
     of.fail("a");
     of.succeed("b");
     of.succeed("z");
-    expect(() => of.retry("nowhere")).toThrow(code("INVALID_ARGUMENT"));
+    expect(() => of.retry("nowhere", "there")).toThrow(
+      expect.objectContaining({
+        code: "INVALID_ARGUMENT",
+        message: "no such step: nowhere, there",
+        field: "steps",
+        hint: "the steps are a, b; finally runs again in any case",
+      }),
+    );
     expect(() => of.retry("z")).toThrow(code("INVALID_ARGUMENT"));
     of.retry();
     of.succeed("a");
     of.succeed("z");
-    expect(() => of.retry()).toThrow(code("CLOSED"));
+    expect(() => of.retry()).toThrow(
+      expect.objectContaining({ code: "CLOSED", message: "execution x has succeeded: there is nothing to retry" }),
+    );
   });
 });

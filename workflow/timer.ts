@@ -20,7 +20,7 @@ export function takeTimer(turn: Turn, message: Extract<Message, { kind: "timer" 
   const { execution } = turn;
   turn.clearTimer(message.timer);
   const timer = parseTimer(message.timer);
-  if (timer === undefined || execution.phase === "done") return;
+  if (timer === undefined) return;
   if (timer.kind === "grace") {
     const sinceMs =
       timer.step === undefined ? execution.stopping?.atMs : own(execution.steps, timer.step)?.stoppingAtMs;
@@ -72,8 +72,6 @@ function fire(turn: Turn, kind: IterationTimer, of: OpenIteration, reason: strin
     case "sleep":
       return succeed(turn, of, {});
     case "retry":
-      turn.touch(of.node.step.id);
-      turn.takeRoom();
       return startAttempt(turn, of.node, of.key);
     case "queue":
     case "total":

@@ -188,11 +188,7 @@ function play([definition, moves]: [Definition, Action[]]): Scenario {
 }
 
 const games = fc.tuple(definitions, fc.array(actions, { maxLength: 60 }));
-const check = (property: (of: Scenario) => void): void =>
-  fc.assert(
-    fc.property(games, (game) => property(play(game))),
-    { numRuns: 100 },
-  );
+const check = (property: (of: Scenario) => void): void => fc.assert(fc.property(games, (game) => property(play(game))));
 
 function checkState(execution: Execution): void {
   for (const record of Object.values(execution.steps)) {
