@@ -1,14 +1,14 @@
 import { createServer, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import type { Registry } from "prom-client";
 import { HodeiError } from "../workflow/errors.ts";
+import type { Exposition } from "./metrics.ts";
 
 /** `/healthz` (the process lives), `/readyz` (it can serve), `/metrics`. Liveness never asks the store. */
 export type HttpOptions = {
   host: string;
   /** 0: a free one. */
   port: number;
-  registry: Registry;
+  registry: Exposition;
   /** Names of what is not ready yet; empty: ready. */
   notReady(): string[];
 };
@@ -44,7 +44,7 @@ export async function serveHttp(options: HttpOptions): Promise<HttpServer> {
   };
 }
 
-async function metrics(registry: Registry, response: ServerResponse): Promise<void> {
+async function metrics(registry: Exposition, response: ServerResponse): Promise<void> {
   try {
     reply(response, 200, registry.contentType, await registry.metrics());
   } catch (error) {

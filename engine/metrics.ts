@@ -1,5 +1,5 @@
 /**
- * What the engine counts, behind the least interface that a registry can offer; `cmd` binds it to prom-client. Names are
+ * What the engine counts, behind the least interface that a registry can offer; `cmd` tells them to Prometheus. Names are
  * full metric names (`hodei_…` with unit), labels never hold ids.
  */
 export type Metrics = {
