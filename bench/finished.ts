@@ -16,6 +16,11 @@ const CALLS = {
     what: "those that run",
     call: ({ client }: Store) => client.list({ states: ["running"] }),
   },
+  "list-failed": {
+    count: 40,
+    what: "those that failed: none",
+    call: ({ client }: Store) => client.list({ states: ["failed"], limit: PAGE }),
+  },
   get: { count: 400, what: "any of them", call: ({ client, ids }: Store, at: number) => client.get(anyOf(ids, at)) },
   start: { count: 400, what: "one step, and its result", call: ({ client }: Store) => client.execute(oneStep, {}) },
 } as const;
