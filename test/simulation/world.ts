@@ -96,9 +96,16 @@ async function comesToRest({ timeline, bareStore: { store } }: Cluster): Promise
   for (let looks = 0; looks < LOOKS; looks++) {
     await timeline.run(timeline.nowMs + LOOK_MS, () => false);
     const [open, jobs] = await Promise.all([openExecutions(store), store.jobs({ limit: 1 })]);
-    if (open.length + jobs.length === 0) return true;
+    if (open.length + jobs.length === 0 && !(await hasUnsent(store))) return true;
   }
   return false;
+}
+
+/** Whether an execution that has ended has still something to say to another one. */
+async function hasUnsent(store: Store): Promise<boolean> {
+  const { executions } = await store.listExecutions({ namespace: "default", limit: 500 });
+  const records = await Promise.all(executions.map(({ id }) => store.readExecution({ namespace: "default", id })));
+  return records.some((record) => record?.status === "OK" && record.outbox.length > 0);
 }
 
 async function openExecutions(store: Store): Promise<string[]> {

@@ -123,7 +123,7 @@ function checkAgain(of: { earlier: Ran; later: Ran; past: Past; ends: Ends }, re
   const definition = past.definitions.get(uidOf(later.job));
   const written = definition?.steps[step] ?? definition?.finally[step];
   if (written?.onLost !== "fail") return;
-  const known = (ends.get(attemptKey(earlier.job)) ?? []).filter(({ at }) => at < (later.claimedAt ?? later.at));
+  const known = (ends.get(attemptKey(earlier.job)) ?? []).filter(({ at }) => at <= (later.claimedAt ?? later.at));
   if (known.some(({ event: { outcome } }) => isKnownEnd(outcome)) || retriedBetween(past, earlier, later)) return;
   const ended = known.map(({ event }) => event.outcome.kind).join(", ") || "no recorded end";
   report({
