@@ -125,9 +125,17 @@ describe("sub-workflows", () => {
   it("deeper than the bound, or not in the lock, it is never started", () => {
     const parent = { executionId: "p", uid: "pu", step: "s", iteration: "0", depth: LIMITS.childDepth - 1 };
     const deep = new Scenario({ steps: { a: child() } }).start({}, { parent });
-    expect(deep.execution.error?.code).toBe("DEPTH_EXCEEDED");
+    expect(deep.execution.error).toMatchObject({
+      code: "DEPTH_EXCEEDED",
+      message: "sub-workflows nest at most 16 deep",
+    });
+    const last = new Scenario({ steps: { a: child() } }).start({}, { parent: { ...parent, depth: parent.depth - 1 } });
+    expect(last.sent).toHaveLength(1);
     const unlocked = new Scenario({ steps: { a: child() } }).start({}, { lock: { entries: {} } });
-    expect(unlocked.execution.error?.code).toBe("NO_SUCH_VERSION");
+    expect(unlocked.execution.error).toMatchObject({
+      code: "NO_SUCH_VERSION",
+      message: 'the lock holds no version of sub for "^1.0.0"',
+    });
     expect(unlocked.sent).toEqual([]);
   });
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { Json } from "./json.ts";
 import { LIMITS } from "./limits.ts";
-import { run, Scenario, sleep, task } from "./scenario.fixture.ts";
+import { child, run, Scenario, sleep, task } from "./scenario.fixture.ts";
 
 const numbers = (count: number): number[] => Array.from({ length: count }, (_, index) => index);
 
@@ -198,7 +198,37 @@ describe("bounds of a commit", () => {
     }).start();
     for (const key of numbers(5)) of.succeed("a", { v: "x".repeat(60_000) }, String(key));
     expect(of.iteration("b")?.error).toMatchObject({ class: "config" });
-    expect(of.iteration("c")?.error).toMatchObject({ code: "TOO_LARGE", class: "config" });
+    expect(of.iteration("c")?.error).toMatchObject({
+      code: "TOO_LARGE",
+      message: "the environment is 300000 bytes long, at most 262144 are passed on",
+      class: "config",
+    });
+  });
+
+  it("an input or environment may be as large as the bound, of a child too", () => {
+    const half = LIMITS.inputBytes / 2;
+    const given = (bytes: number): Scenario => {
+      // Two strings in a list: `["…","…"]`.
+      const input = ["${{ input }}", "y".repeat(bytes - half - 7)];
+      const env = { A: "${{ input }}", B: "y".repeat(bytes - half) };
+      return new Scenario({ steps: { a: task({ input }), b: child({ input }), c: run({ env }) } }).start(
+        "x".repeat(half),
+      );
+    };
+    const fits = given(LIMITS.inputBytes);
+    expect([fits.step("a"), fits.step("b"), fits.step("c")]).toEqual(["open", "open", "open"]);
+    const over = given(LIMITS.inputBytes + 1);
+    const message = "the input is 262145 bytes long, at most 262144 are passed on";
+    for (const step of ["a", "b"]) expect(over.iteration(step)?.error).toMatchObject({ code: "TOO_LARGE", message });
+    expect(over.iteration("c")?.error).toMatchObject({ code: "TOO_LARGE" });
+  });
+
+  it("the environment of a task weighs as its input does", () => {
+    const env = { A: "a".repeat(200_000) };
+    const of = new Scenario({ steps: { a: task({ forEach: "input", env, input: "b".repeat(50_000) }) } });
+    of.goesOn = false;
+    of.start(numbers(10));
+    expect(of.jobs.size).toBe(5);
   });
 
   it("outputs beyond the bound fail the iteration, are not retried and never reach the history", () => {

@@ -46,7 +46,11 @@ describe("workspaces", () => {
     of.lose("b");
     expect(of.iteration("b")?.error).toMatchObject({ code: "WORKSPACE_LOST", class: "infrastructure" });
     of.succeed("c");
-    expect(of.iteration("d")?.error).toMatchObject({ code: "WORKSPACE_LOST", class: "infrastructure" });
+    expect(of.iteration("d")?.error).toMatchObject({
+      code: "WORKSPACE_LOST",
+      message: "the worker that held workspace src is gone",
+      class: "infrastructure",
+    });
     expect(of.execution.error).toMatchObject({ code: "WORKSPACE_LOST", step: "b" });
   });
 
@@ -56,6 +60,59 @@ describe("workspaces", () => {
     expect(of.execution.workspaces.src).toMatchObject({ generation: 1, losses: 0 });
     expect([of.iteration("a")?.losses, of.iteration("b")?.losses]).toEqual([0, 0]);
     expect([of.job("a").attempt, of.job("b").attempt]).toEqual([2, 2]);
+  });
+
+  it("each of its jobs has lost an attempt; what waits to try again has not", () => {
+    const retry = { maxAttempts: 2, initialMs: 1000, maxMs: 1000, multiplier: 1, on: ["user"] };
+    const of = new Scenario({ steps: { a: run(ws), b: run(ws), c: run({ ...ws, retry }) } }).start();
+    of.fail("c");
+    of.lose("a");
+    expect(["a", "b", "c"].map((step) => of.iteration(step)?.losses)).toEqual([1, 1, 0]);
+    expect(of.history.find((event) => event.type === "workspaceLost")).toMatchObject({ remedy: "retry", steps: [] });
+    of.fire("retry/c/0");
+    expect(of.job("c")).toMatchObject({ workspace: "u/src#1", attempt: 2 });
+  });
+
+  it("an at-most-once step that shared it has had its chance, whatever comes of the others", () => {
+    const of = new Scenario({ steps: { a: run(ws), b: run({ ...ws, onLost: "fail" }) } }).start();
+    of.lose("a");
+    const message = "the worker that held workspace src is gone: node gone";
+    expect(of.iteration("b")?.error).toMatchObject({ code: "JOB_LOST", message, class: "infrastructure" });
+    expect(of.job("a").attempt).toBe(2);
+    const used = new Scenario({ steps: { u: run(ws), a: run(ws), b: run({ ...ws, onLost: "fail" }) } }).start();
+    used.succeed("u");
+    used.lose("a");
+    expect([used.iteration("a")?.error, used.iteration("b")?.error]).toMatchObject([
+      { code: "WORKSPACE_LOST", message, class: "infrastructure" },
+      { code: "JOB_LOST", message, class: "infrastructure" },
+    ]);
+  });
+
+  it("a rerun takes along what waits to try again, and leaves what was skipped or had nothing to do", () => {
+    const retry = { maxAttempts: 2, initialMs: 1000, maxMs: 1000, multiplier: 1, on: ["user"] };
+    const of = new Scenario({
+      steps: {
+        skipped: run({ ...ws, when: "false" }),
+        empty: run({ ...ws, forEach: [] }),
+        a: run(ws),
+        b: run({ ...ws, onLost: "rerun" }),
+        c: run({ ...ws, retry }),
+      },
+    }).start();
+    of.succeed("a");
+    of.fail("c");
+    of.lose("b");
+    expect(of.history.find((event) => event.type === "workspaceLost")).toMatchObject({ steps: ["a", "b", "c"] });
+    expect([...of.timers.keys()].toSorted()).toEqual(["queue/a/0.1", "queue/b/0.1", "queue/c/0.1"]);
+    for (const step of ["a", "b", "c"]) of.succeed(step, {}, "0.1");
+    expect(of.state).toBe("succeeded");
+  });
+
+  it("what finally does in it cannot bring back what the steps did", () => {
+    const of = new Scenario({ steps: { a: run(ws) }, finally: { z: run({ ...ws, onLost: "rerun" }) } }).start();
+    of.succeed("a");
+    of.lose("z");
+    expect(of.execution.error).toMatchObject({ code: "WORKSPACE_LOST", step: "z" });
   });
 
   it("a loss does not bring back an iteration that was told to stop", () => {

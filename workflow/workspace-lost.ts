@@ -26,9 +26,7 @@ export function loseWorkspace(turn: Turn, name: string, lost: OpenIteration, out
   const { reason } = outcome;
   const spends = outcome.spends === undefined ? {} : { spends: outcome.spends };
   const sharers = turn.graph.workspaces.get(name) ?? [];
-  const boat = sharers
-    .flatMap((node) => openIterations(turn, node))
-    .filter((of) => of.iteration.state === "queued" && of.iteration.workspace?.generation === generation);
+  const boat = sharers.flatMap((node) => openIterations(turn, node)).filter((of) => of.iteration.state === "queued");
   const ran = sharers.filter((node) => hasRun(turn, node));
   const remedy = !workspace.used ? "retry" : mayRerun(turn, workspace, ran, lost) ? "rerun" : "fail";
   const steps = remedy === "rerun" ? ran.map((node) => node.step.id) : [];
@@ -57,8 +55,7 @@ function mayRerun(turn: Turn, workspace: WorkspaceRecord, ran: StepNode[], lost:
 }
 
 function hasRun(turn: Turn, node: StepNode): boolean {
-  const record = own(turn.execution.steps, node.step.id);
-  return record !== undefined && record.state !== "skipped" && record.state !== "pending" && record.opened > 0;
+  return (own(turn.execution.steps, node.step.id)?.opened ?? 0) > 0;
 }
 
 /** Leaves an iteration that the rerun supersedes. */
