@@ -2,7 +2,7 @@ import type { Server } from "../../transport/transport.ts";
 import type { Authenticate, CallContext } from "../../transport/transport.ts";
 import { ANONYMOUS } from "../../transport/transport.ts";
 import { HodeiError } from "../../workflow/errors.ts";
-import type { Side } from "./conversation.ts";
+import type { Conversation } from "./conversation.ts";
 import type { Life } from "./life.ts";
 import type { Network } from "./network.ts";
 
@@ -18,7 +18,7 @@ export class ServerSide implements Server {
   readonly #network: Network;
   readonly #services: AnyServices;
   readonly #authenticate: Authenticate | undefined;
-  readonly #open = new Set<Side>();
+  readonly #open = new Set<Conversation>();
   #drained: (() => void) | undefined;
 
   constructor(of: {
@@ -36,7 +36,8 @@ export class ServerSide implements Server {
   }
 
   /** The call as it is on this side. Throws UNIMPLEMENTED or what `authenticate` throws. */
-  accept(side: Side, asked: Asked): Invoke {
+  accept(conversation: Conversation, asked: Asked): Invoke {
+    const side = conversation.server;
     const { service, method, token, deadlineMs } = asked;
     const handlers = this.#services[service];
     const handler: unknown = handlers === undefined ? undefined : Reflect.get(handlers, method);
@@ -47,9 +48,9 @@ export class ServerSide implements Server {
     const identity = this.#authenticate ? this.#authenticate({ token, service: service as "engine" }) : ANONYMOUS;
     const context: CallContext = { signal: side.signal, peer: "simulated", identity };
     if (deadlineMs !== undefined) context.deadlineMs = deadlineMs;
-    this.#open.add(side);
+    this.#open.add(conversation);
     side.onFinish(() => {
-      this.#open.delete(side);
+      this.#open.delete(conversation);
       if (this.#open.size === 0) this.#drained?.();
     });
     return (input) => Reflect.apply(handler, handlers, [input, context]) as unknown;
@@ -63,6 +64,7 @@ export class ServerSide implements Server {
     const timer = this.life.clock.after(graceMs, drained.resolve);
     await drained.promise;
     timer.cancel();
-    for (const side of this.#open) side.break(new HodeiError("UNAVAILABLE", `${this.address} stopped during the call`));
+    const stopped = new HodeiError("UNAVAILABLE", `${this.address} stopped during the call`);
+    for (const conversation of this.#open) conversation.breakOff(conversation.server, stopped);
   }
 }

@@ -16,6 +16,7 @@ export class Flow {
   #onTheWay = 0;
   #closed: { error: HodeiError | undefined } | undefined;
   #waiting: { item: unknown; taken: PromiseWithResolvers<void> }[] = [];
+  #ending: (() => void) | undefined;
 
   constructor(from: Side, to: Side) {
     this.#from = from;
@@ -31,31 +32,43 @@ export class Flow {
     return taken.promise;
   }
 
-  /** After all that was sent. */
-  end(error?: HodeiError): void {
+  /** After all that was sent; `arrived` happens at the reader with it. */
+  end(error?: HodeiError, arrived?: () => void): void {
     if (this.#closed) return;
     this.#closed = { error };
-    this.#from.say(this.#to, () => this.pipe.end(error));
+    this.#ending = () => {
+      arrived?.();
+      this.pipe.end(error);
+    };
+    this.#go();
   }
 
   /** At the sender: nothing goes any more. */
   refuse(error: HodeiError): void {
     this.#closed ??= { error };
+    this.#ending = undefined;
     for (const { taken } of this.#waiting.splice(0)) taken.reject(error);
   }
 
   #go(): void {
-    while (!this.#closed && this.#onTheWay + this.pipe.length < STREAM_BUFFER) {
+    while (this.#onTheWay + this.pipe.length < STREAM_BUFFER) {
       const next = this.#waiting.shift();
-      if (!next) return;
+      if (!next) return this.#sayEnd();
       this.#onTheWay += 1;
       this.#from.say(this.#to, () => {
         this.#onTheWay -= 1;
         this.pipe.push(next.item);
+        this.#go();
       });
       // A sender that has died or is frozen hears of the room when it can.
       this.#from.life?.enter(next.taken.resolve);
     }
+  }
+
+  #sayEnd(): void {
+    const ending = this.#ending;
+    this.#ending = undefined;
+    if (ending) this.#from.say(this.#to, ending);
   }
 }
 
@@ -97,13 +110,11 @@ export async function converse(
   const ended = new HodeiError("UNAVAILABLE", "the server has ended the stream");
   const finish = (error?: HodeiError): void => {
     if (server.over) return;
-    down.end(error);
-    up.pipe.breakOff(error ?? ended);
-    // The sender at the other end learns of it behind the last message.
-    server.say(client, () => {
+    down.end(error, () => {
       up.refuse(error ?? ended);
       client.finish();
     });
+    up.pipe.breakOff(error ?? ended);
     server.finish();
   };
   const stream: Duplex<unknown, unknown> = { ...sideOf(conversation, server, down, up), end: () => finish() };

@@ -24,8 +24,13 @@ export function serve(
   services: AnyServices | Services,
   authenticate?: Parameters<Transport["serve"]>[0]["authenticate"],
 ): ServerSide {
+  if (!/^.+:\d+$/.test(address)) {
+    throw new HodeiError("INVALID_ARGUMENT", `address "${address}" is not host:port`, { field: "address" });
+  }
   const own = network.freeAddress(address);
-  if (network.servers.has(own)) throw new HodeiError("ADDRESS_IN_USE", `another server listens on ${own}`);
+  if (network.servers.has(own)) {
+    throw new HodeiError("ADDRESS_IN_USE", `another server listens on ${own}`, { facts: { address: own } });
+  }
   const server = new ServerSide({ address: own, life, network, services: { ...services }, authenticate });
   network.servers.set(own, server);
   return server;
@@ -107,7 +112,7 @@ function reach(conversation: Conversation, asked: Asked, arrived: (invoke: Invok
     if (server.over) return;
     let invoke: Invoke;
     try {
-      invoke = listening.accept(server, asked);
+      invoke = listening.accept(conversation, asked);
     } catch (error) {
       return conversation.breakOff(server, toHodeiError(error));
     }
