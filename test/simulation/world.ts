@@ -1,8 +1,9 @@
+import type { Store } from "../../store/store.ts";
+import { checkRun } from "./checker/rest.ts";
 import { Cluster } from "./cluster.ts";
 import { Faults } from "./faults.ts";
 import { unleash } from "./nemesis.ts";
 import { namedRandom } from "./random.ts";
-import type { Store } from "../../store/store.ts";
 import type { Check, Finished, MakeWorkload, Plant, Violation } from "./run.ts";
 import { drawShape, type Shape } from "./shape.ts";
 import { hashOf, type TraceEvent } from "./trace.ts";
@@ -10,11 +11,22 @@ import { makeWorkload } from "./workload/workload.ts";
 
 export type SeedOptions = {
   workload?: MakeWorkload;
+  /** Default: every invariant. */
   check?: Check;
   plant?: Plant;
   shape?: Partial<Shape>;
   /** No fault at all. */
   faultless?: boolean;
+  /** In the place of the nemesis: what happens to the cluster, and when, beside the workload. Time goes on by its `advance` alone. */
+  script?: (scripted: Scripted) => Promise<void>;
+};
+
+export type Scripted = {
+  cluster: Cluster;
+  faults: Faults;
+  advance(byMs: number): Promise<void>;
+  /** Until `done`, looked at after every event; false when it did not come about. */
+  until(done: () => boolean, withinMs: number): Promise<boolean>;
 };
 
 export type SeedResult = {
@@ -48,8 +60,11 @@ export async function runSeed(seed: number, options: SeedOptions = {}): Promise<
   try {
     cluster.boot();
     const faults = new Faults(cluster);
-    if (options.faultless !== true) unleash(cluster, faults, namedRandom(seed, "nemesis"));
-    const clientsDone = await untilClientsEnd(cluster, workload.run(cluster.clientSite()), violations);
+    const unplanned = options.faultless !== true && options.script === undefined;
+    if (unplanned) unleash(cluster, faults, namedRandom(seed, "nemesis"));
+    const clients = workload.run(cluster.clientSite());
+    await options.script?.(scripted(cluster, faults));
+    const clientsDone = await untilClientsEnd(cluster, clients, violations);
     faults.heal();
     const atRest = clientsDone && (await comesToRest(cluster));
     const run: Finished = {
@@ -62,7 +77,7 @@ export async function runSeed(seed: number, options: SeedOptions = {}): Promise<
     };
     if (!atRest)
       violations.push({ invariant: "everything comes to its end", words: await unfinished(cluster, clientsDone) });
-    if (options.check) violations.push(...(await options.check(run)));
+    violations.push(...(await (options.check ?? checkRun)(run)));
   } finally {
     process.off("unhandledRejection", unhandled);
   }
@@ -75,6 +90,19 @@ export async function runSeed(seed: number, options: SeedOptions = {}): Promise<
     events: cluster.timeline.ran,
     virtualMs: cluster.timeline.nowMs,
     hash: () => hashOf(cluster.trace),
+  };
+}
+
+function scripted(cluster: Cluster, faults: Faults): Scripted {
+  const { timeline } = cluster;
+  return {
+    cluster,
+    faults,
+    advance: (byMs) => timeline.run(timeline.nowMs + byMs, () => false),
+    async until(done, withinMs) {
+      await timeline.run(timeline.nowMs + withinMs, done);
+      return done();
+    },
   };
 }
 
