@@ -15,6 +15,7 @@ const TIE = 0.01;
 
 /** Best first. `rotation` is any number that changes from decision to decision; it decides among equals only. */
 export function rank(workers: readonly WorkerSnapshot[], strategy: Strategy, rotation: number): WorkerSnapshot[] {
+  if (workers.length < 2) return [...workers];
   const byId = workers.toSorted((a, b) => (a.worker < b.worker ? -1 : 1));
   const shift = byId.length === 0 ? 0 : rotation % byId.length;
   const rotated = [...byId.slice(shift), ...byId.slice(0, shift)];

@@ -4,7 +4,7 @@ import type { Resources } from "../../workflow/requirement.ts";
 export type WorkerSnapshot = {
   worker: string;
   state: "available" | "running" | "unhealthy" | "draining";
-  /** Given in another claim that has not been answered: its room is spoken for. */
+  /** All its room is given in claims that have not been answered: it is spoken for. */
   offered: boolean;
   /** Free room for jobs of no workspace. */
   freeSlots: number;

@@ -1,56 +1,89 @@
-import type { Assignment, WorkerSlot } from "../../store/store.ts";
+import type { Assignment, Store, WorkerSlot } from "../../store/store.ts";
 import { isHodeiError } from "../../workflow/errors.ts";
+import type { Resources } from "../../workflow/requirement.ts";
+import type { Ownership } from "../ownership.ts";
 import { untilAnswered } from "../retry.ts";
 import { CLAIM_WORKERS, plan } from "../scheduler/plan.ts";
-import type { WorkerSnapshot } from "../scheduler/snapshot.ts";
 import type { WorkersContext } from "./context.ts";
 import type { WorkerRecord } from "./record.ts";
-import { hears, slotOf, snapshotOf } from "./record.ts";
+import { freeOf, hears, slotOf, snapshotOf } from "./record.ts";
 
+const RESOURCES = ["cpuMillis", "memoryBytes", "gpu", "storageBytes"] as const satisfies (keyof Resources)[];
 /** A turn offers the best of so many idle workers; with a thousand idle ones, ranking all in each turn would cost more. */
 const CANDIDATES = 64;
 
+type Shared = "clock" | "random" | "logger" | "metrics" | "strategy" | "workers" | "holders" | "closing";
+export type ClaimsContext = Pick<WorkersContext, Shared> & {
+  store: Pick<Store, "claim">;
+  ownership: Pick<Ownership, "session" | "suspect">;
+};
+type Free = WorkerSlot["free"];
+type Candidate = { record: WorkerRecord; free: Free };
+
 /**
- * Asks the store for jobs. A worker stands in one question at a time, else two answers could fill the same slot: that is
- * what `offered` guards. Questions are asked when something changed (a worker came or fell idle, a hint of work), never
- * on a clock; what got nothing is parked in the store, which hints when work comes.
+ * Asks the store for jobs. Each question offers the room of a worker that no other question offers: two answers cannot
+ * fill the same place, and the commit that settles a job can always ask for the next one in its place (one question at a
+ * time per worker cost 0.7 claims of their own per 3-step workflow). Questions are asked when something changed (a worker
+ * came or fell idle, a hint of work), never on a clock; what got nothing is parked in the store, which hints when work comes.
  */
 export class Claims {
-  readonly #context: WorkersContext;
+  readonly #context: ClaimsContext;
   readonly #dispatch: (assignment: Assignment) => void;
   #rotation = 0;
   /** Who is to ask in the next round. */
   readonly #due = new Set<string>();
-  /** Those of whom it came due while they stood in another question. */
+  /** Those of whom it came due while other questions offered all they have. */
   readonly #missed = new Set<string>();
   #asking = false;
 
-  constructor(context: WorkersContext, dispatch: (assignment: Assignment) => void) {
+  constructor(context: ClaimsContext, dispatch: (assignment: Assignment) => void) {
     this.#context = context;
     this.#dispatch = dispatch;
   }
 
   /** The workers that ask in a store call that is made anyway. Each `offer` must be closed by one `answered`. */
   offer(settled: readonly string[]): WorkerSlot[] {
+    const { holders, workers } = this.#context;
     const first = new Set<string>();
-    if (settled.length > 0) {
-      for (const jobId of settled) {
-        const holder = this.#context.holders.get(jobId);
-        if (holder !== undefined) first.add(holder);
-      }
+    const found: Candidate[] = [];
+    for (const jobId of settled) {
+      const record = workers.get(holders.get(jobId) ?? "");
+      if (!record || first.has(record.id)) continue;
+      first.add(record.id);
+      found.push({ record, free: freeOf(record) });
     }
-    return this.#take(this.#candidates(first), first);
+    for (const record of workers.values()) {
+      if (found.length >= CANDIDATES) break;
+      if (first.has(record.id) || !mayAsk(record)) continue;
+      const free = freeOf(record);
+      if (free.slots > 0 || record.workspaces.size > 0) found.push({ record, free });
+    }
+    return this.#take(found, first);
   }
 
   answered(slots: readonly WorkerSlot[], assignments: readonly Assignment[]): void {
-    const again: string[] = [];
-    for (const slot of slots) {
-      const record = this.#context.workers.get(slot.worker);
-      if (record) record.offered = false;
-      if (this.#missed.delete(slot.worker)) again.push(slot.worker);
-    }
+    const { workers } = this.#context;
+    for (const slot of slots) workers.get(slot.worker)?.asking.delete(slot);
     for (const assignment of assignments) this.#dispatch(assignment);
+    const again = slots.filter((slot) => this.#asksAgain(slot, assignments)).map((slot) => slot.worker);
     if (again.length > 0) this.ask(again);
+  }
+
+  /**
+   * Whether something came up for the worker while it was asked about, or its room was asked about in parts that were each
+   * too small: a job may fit the whole.
+   */
+  #asksAgain(slot: WorkerSlot, assignments: readonly Assignment[]): boolean {
+    const record = this.#context.workers.get(slot.worker);
+    const missed = this.#missed.delete(slot.worker);
+    if (!record) return false;
+    const left = { ...slot.free };
+    for (const { worker, job } of assignments) if (worker === slot.worker) subtract(left, job.requirement.resources);
+    const others = record.asking.size > 0;
+    const before = record.leftover;
+    record.leftover = others ? left : undefined;
+    if (missed || others || before === undefined) return missed;
+    return exceeds(freeOf(record), left.slots > 0 ? left : before);
   }
 
   /** Something changed for these workers, or (a hint of work) for all: they ask soon. */
@@ -72,31 +105,22 @@ export class Claims {
     });
   }
 
-  #candidates(first: ReadonlySet<string>): WorkerSnapshot[] {
-    const nowMs = this.#context.clock.monotonic();
-    const found: WorkerSnapshot[] = [];
-    for (const id of first) {
-      const record = this.#context.workers.get(id);
-      if (record) found.push(snapshotOf(record, nowMs));
-    }
-    for (const record of this.#context.workers.values()) {
-      if (found.length >= CANDIDATES) break;
-      if (!first.has(record.id) && mayAsk(record)) found.push(snapshotOf(record, nowMs));
-    }
-    return found;
-  }
-
-  #take(candidates: readonly WorkerSnapshot[], first?: ReadonlySet<string>): WorkerSlot[] {
-    const { closing, ownership, strategy, workers } = this.#context;
-    if (closing() || !ownership.session) return [];
+  #take(candidates: readonly Candidate[], first?: ReadonlySet<string>): WorkerSlot[] {
+    const { closing, ownership, strategy, clock } = this.#context;
+    if (candidates.length === 0 || closing() || !ownership.session) return [];
     this.#rotation += 1;
+    const nowMs = clock.monotonic();
+    const byId = new Map(candidates.map((candidate) => [candidate.record.id, candidate]));
+    const snapshots = candidates.map(({ record, free }) => snapshotOf(record, free, nowMs));
     const about = { strategy, rotation: this.#rotation, limit: CLAIM_WORKERS, ...(first ? { first } : {}) };
-    return plan(candidates, about).flatMap((id) => {
-      const record = workers.get(id);
-      if (!record) return [];
-      record.offered = true;
+    return plan(snapshots, about).flatMap((id) => {
+      const candidate = byId.get(id);
+      if (!candidate) return [];
+      const { record, free } = candidate;
+      const slot = slotOf(record, free);
+      record.asking.add(slot);
       record.askedSince = true;
-      return [slotOf(record)];
+      return [slot];
     });
   }
 
@@ -120,16 +144,16 @@ export class Claims {
     const left = new Set<string>();
     for (const id of this.#due) {
       const record = workers.get(id);
-      if (record?.offered) this.#missed.add(id);
-      else if (record && mayAsk(record)) left.add(id);
+      if (!record || !mayAsk(record)) continue;
+      if (record.asking.size > 0 && freeOf(record).slots === 0) this.#missed.add(id);
+      else left.add(id);
     }
     this.#due.clear();
     while (left.size > 0) {
       const session = ownership.session;
-      const nowMs = clock.monotonic();
       const candidates = [...left].flatMap((id) => {
         const record = workers.get(id);
-        return record ? [snapshotOf(record, nowMs)] : [];
+        return record ? [{ record, free: freeOf(record) }] : [];
       });
       const slots = this.#take(candidates);
       if (slots.length === 0 || !session) return;
@@ -150,5 +174,14 @@ export class Claims {
 }
 
 function mayAsk(record: WorkerRecord): boolean {
-  return hears(record) && record.state === "available" && !record.offered;
+  return hears(record) && record.state === "available";
+}
+
+function subtract(from: Free, of: Resources): void {
+  from.slots -= 1;
+  for (const name of RESOURCES) from[name] -= of[name];
+}
+
+function exceeds(free: Free, than: Free): boolean {
+  return free.slots > 0 && RESOURCES.some((name) => free[name] > than[name]);
 }

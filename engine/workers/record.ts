@@ -35,8 +35,10 @@ export type WorkerRecord = {
   state: Extract<WorkerState, "registering" | "available" | "unhealthy" | "draining" | "terminated" | "failed">;
   readonly held: Map<string, Held>;
   readonly workspaces: Set<string>;
-  /** In a claim that is not answered yet. */
-  offered: boolean;
+  /** Its places in questions that are not answered yet: what they offer is spoken for. */
+  readonly asking: Set<WorkerSlot>;
+  /** What the last answered one of several questions at once left; undefined when all are answered. */
+  leftover?: WorkerSlot["free"] | undefined;
   /** Whether it has asked for work since a job of it last ended. */
   askedSince: boolean;
   /** An ephemeral one that has had its job: only jobs of its workspace may come. */
@@ -63,44 +65,47 @@ export function active(record: WorkerRecord): Held[] {
   return [...record.held.values()].filter((held) => held.state === "sent" || held.state === "running");
 }
 
-function freeOf(record: WorkerRecord): WorkerSlot["free"] {
-  const jobs = [...record.held.values()].filter((held) => held.state !== "reporting");
-  const left = (of: keyof Resources): number =>
-    record.hello.offer.total[of] - jobs.reduce((sum, held) => sum + (held.job?.requirement.resources[of] ?? 0), 0);
-  return {
-    cpuMillis: left("cpuMillis"),
-    memoryBytes: left("memoryBytes"),
-    gpu: left("gpu"),
-    storageBytes: left("storageBytes"),
-    slots: openSlots(record, jobs.length),
+/** Room that no job takes, its jobs that are being reported left out, and no open question offers. */
+export function freeOf(record: WorkerRecord): WorkerSlot["free"] {
+  const { total, ephemeral } = record.hello.offer;
+  const free = { ...total, slots: ephemeral ? 1 : record.hello.slots };
+  const take = (of: Resources, slots: number): void => {
+    free.cpuMillis -= of.cpuMillis;
+    free.memoryBytes -= of.memoryBytes;
+    free.gpu -= of.gpu;
+    free.storageBytes -= of.storageBytes;
+    free.slots -= slots;
   };
+  for (const held of record.held.values()) {
+    if (held.state === "reporting") continue;
+    if (held.job) take(held.job.requirement.resources, 1);
+    else free.slots -= 1;
+  }
+  for (const asked of record.asking) take(asked.free, asked.free.slots);
+  // An ephemeral worker takes one job from the queue; its other slots are for the workspace that this job may bring.
+  free.slots = record.spent ? 0 : Math.max(free.slots, 0);
+  return free;
 }
 
-/** An ephemeral worker takes one job from the queue; its other slots are for the workspace that this job may bring. */
-function openSlots(record: WorkerRecord, taken: number): number {
-  if (record.spent) return 0;
-  return Math.max((record.hello.offer.ephemeral ? 1 : record.hello.slots) - taken, 0);
-}
-
-export function slotOf(record: WorkerRecord): WorkerSlot {
+export function slotOf(record: WorkerRecord, free: WorkerSlot["free"]): WorkerSlot {
   return {
     worker: record.id,
     signature: record.signature,
     offer: record.hello.offer,
-    free: freeOf(record),
+    free,
     workspaces: [...record.workspaces],
   };
 }
 
-export function snapshotOf(record: WorkerRecord, nowMs: number): WorkerSnapshot {
-  const free = freeOf(record);
+export function snapshotOf(record: WorkerRecord, free: WorkerSlot["free"], nowMs: number): WorkerSnapshot {
   const away = !hears(record) || record.restUntilMs > nowMs;
   const state = record.state === "available" || record.state === "draining" ? record.state : "unhealthy";
-  const busy = [...record.held.values()].filter((held) => held.state !== "reporting").length;
+  let busy = 0;
+  for (const held of record.held.values()) if (held.state !== "reporting") busy += 1;
   return {
     worker: record.id,
     state: away ? "unhealthy" : state,
-    offered: record.offered,
+    offered: record.asking.size > 0 && free.slots === 0,
     freeSlots: free.slots,
     slots: record.hello.slots,
     total: record.hello.offer.total,

@@ -288,7 +288,7 @@ function blank(hello: Hello, nowMs: number, monotonicMs: number): WorkerRecord {
     state: "registering",
     held: new Map(),
     workspaces: new Set(),
-    offered: false,
+    asking: new Set(),
     askedSince: false,
     spent: false,
     restUntilMs: 0,
