@@ -11,7 +11,7 @@ function aLog(budget = new LogBudget()): { log: JobLog; clock: ManualClock; read
     token: "t",
     clock,
     budget,
-    masker: new Masker([]),
+    masker: () => new Masker([]),
     onReady: () => void ready++,
   });
   return { log, clock, ready: () => ready };

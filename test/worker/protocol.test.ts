@@ -87,6 +87,21 @@ describe("handlers", () => {
     expect(await engine.message("progress")).toMatchObject({ jobId: job.jobId, message: "half" });
   });
 
+  it("are said to have begun only when they have not ended in the same turn", async () => {
+    const { handler, entered, open } = gate();
+    await aWorker({}, { quick: () => ({}), slow: handler });
+    await engine.run(taskJob("quick", 0));
+    const slow = taskJob("slow", 0);
+    await engine.send({ kind: "assign", job: slow });
+    await entered;
+    const accepted = await engine.message("accepted");
+    expect(accepted).toMatchObject({ jobId: slow.jobId, token: slow.token });
+    open({});
+    const { startedAtMs } = await engine.result(slow);
+    expect(startedAtMs).toBe(accepted.startedAtMs);
+    expect(engine.heard.filter(({ kind }) => kind === "accepted")).toHaveLength(1);
+  });
+
   it("wrap what is no object, and nothing is {}", async () => {
     await aWorker({}, { list: () => [1, 2], nothing: () => undefined });
     expect((await engine.run(taskJob("list", 0))).outcome).toEqual({ kind: "succeeded", outputs: { result: [1, 2] } });
