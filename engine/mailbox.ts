@@ -43,24 +43,32 @@ export type Result =
 /** Outcomes and timers are bounded by what is open; what callers may pile up on one execution is bounded here. */
 export const MAILBOX_BOUND = 10_000;
 
-/** First in, first out; what a failed turn puts back goes to the front, so that order per sender holds. */
+/**
+ * First in, first out; what a failed turn puts back goes to the front, so that order per sender holds. But outcomes that
+ * are durable (inbox entries) come before everything else: a timeout or a cancel that came here earlier must not end an
+ * attempt whose end somebody was already told was taken.
+ */
 export class Mailbox {
-  #envelopes: Envelope[] = [];
+  #taken: Envelope[] = [];
+  #others: Envelope[] = [];
 
   get size(): number {
-    return this.#envelopes.length;
+    return this.#taken.length + this.#others.length;
   }
 
   push(envelope: Envelope): void {
-    this.#envelopes.push(answeredOnce(envelope));
+    (envelope.take === undefined ? this.#others : this.#taken).push(answeredOnce(envelope));
   }
 
   take(limit: number): Envelope[] {
-    return this.#envelopes.splice(0, limit);
+    const first = this.#taken.splice(0, limit);
+    return [...first, ...this.#others.splice(0, limit - first.length)];
   }
 
   putBack(envelopes: readonly Envelope[]): void {
-    if (envelopes.length > 0) this.#envelopes = [...envelopes, ...this.#envelopes];
+    if (envelopes.length === 0) return;
+    this.#taken = [...envelopes.filter((envelope) => envelope.take !== undefined), ...this.#taken];
+    this.#others = [...envelopes.filter((envelope) => envelope.take === undefined), ...this.#others];
   }
 }
 
