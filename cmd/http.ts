@@ -1,5 +1,5 @@
 import { createServer, type Server, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import { HodeiError } from "../workflow/errors.ts";
 import type { Exposition } from "./metrics.ts";
 
@@ -15,10 +15,30 @@ export type HttpOptions = {
 
 export type HttpServer = { address: string; stop(): Promise<void> };
 
+/** A connection that has not sent its request by then is closed, looked at every half of it. */
+const REQUEST_MS = 10_000;
+/** Answers that one connection may owe: 25,000 sent at once and never read held the process for 16 s and 300 MB. */
+const MOST_UNANSWERED = 16;
+
 export async function serveHttp(options: HttpOptions): Promise<HttpServer> {
-  const server = createServer((request, response) => {
+  const metrics = shared(() => options.registry.metrics());
+  const unanswered = new WeakMap<Socket, number>();
+  const limits = {
+    requestTimeout: REQUEST_MS,
+    headersTimeout: REQUEST_MS,
+    connectionsCheckingInterval: REQUEST_MS / 2,
+  };
+  const server = createServer(limits, (request, response) => {
+    const { socket } = request;
+    unanswered.set(socket, (unanswered.get(socket) ?? 0) + 1);
+    if ((unanswered.get(socket) ?? 0) > MOST_UNANSWERED) return void socket.destroy();
+    response.once("close", () => unanswered.set(socket, (unanswered.get(socket) ?? 0) - 1));
     const path = (request.url ?? "/").split("?")[0];
-    if (request.method !== "GET" && request.method !== "HEAD") return reply(response, 405, "text/plain", "only GET\n");
+    if (request.method !== "GET" && request.method !== "HEAD") {
+      // Closed, so that nobody reads a body of a gigabyte to its end.
+      response.setHeader("connection", "close");
+      return reply(response, 405, "text/plain", "only GET\n");
+    }
     if (path === "/healthz") return reply(response, 200, "text/plain", "ok\n");
     if (path === "/readyz") {
       const missing = options.notReady();
@@ -29,10 +49,9 @@ export async function serveHttp(options: HttpOptions): Promise<HttpServer> {
         missing.length === 0 ? "ready\n" : `not ready: ${missing.join(", ")}\n`,
       );
     }
-    if (path === "/metrics") return void metrics(options.registry, response);
+    if (path === "/metrics") return void exposition(options.registry.contentType, metrics, response);
     reply(response, 404, "text/plain", "there are /healthz, /readyz and /metrics\n");
   });
-  server.requestTimeout = 10_000;
   await listen(server, options);
   const { port } = server.address() as AddressInfo;
   return {
@@ -44,9 +63,15 @@ export async function serveHttp(options: HttpOptions): Promise<HttpServer> {
   };
 }
 
-async function metrics(registry: Exposition, response: ServerResponse): Promise<void> {
+/** Who asks while an answer is being made gets that one. */
+function shared(make: () => Promise<string>): () => Promise<string> {
+  let making: Promise<string> | undefined;
+  return () => (making ??= make().finally(() => (making = undefined)));
+}
+
+async function exposition(type: string, metrics: () => Promise<string>, response: ServerResponse): Promise<void> {
   try {
-    reply(response, 200, registry.contentType, await registry.metrics());
+    reply(response, 200, type, await metrics());
   } catch (error) {
     reply(response, 500, "text/plain", `${String(error)}\n`);
   }
