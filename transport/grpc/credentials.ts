@@ -36,7 +36,12 @@ const CHANNEL_OPTIONS: ChannelOptions = {
 };
 
 /** Channelz stays on: without it grpc-js 1.14 does not know its sessions, and forceShutdown cuts none of them. */
-const SERVER_OPTIONS: ServerOptions = { ...LIMITS, "grpc.max_concurrent_streams": 4096 };
+const SERVER_OPTIONS: ServerOptions = {
+  ...LIMITS,
+  "grpc.max_concurrent_streams": 4096,
+  // Also of one that never said a word: else each would hold a descriptor for as long as it likes.
+  "grpc.max_connection_idle_ms": 5 * 60_000,
+};
 
 // grpc-js prints to stderr by itself; all it has to say reaches us as errors of calls.
 setLogVerbosity(logVerbosity.NONE);
@@ -49,8 +54,8 @@ export function createClient(address: string, tls: Tls | undefined): Client {
   return new Client(address, credentials, CHANNEL_OPTIONS);
 }
 
-export function createServer(): Server {
-  return new Server(SERVER_OPTIONS);
+export function createServer(options: ServerOptions = {}): Server {
+  return new Server({ ...SERVER_OPTIONS, ...options });
 }
 
 export function serverCredentials(tls: Tls | undefined): ServerCredentials {

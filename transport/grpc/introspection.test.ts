@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import type { ClientReadableStream, ServiceDefinition } from "@grpc/grpc-js";
-import { credentials, makeGenericClientConstructor } from "@grpc/grpc-js";
+import { credentials, makeGenericClientConstructor, status } from "@grpc/grpc-js";
 import { service as healthService } from "grpc-health-check";
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import { afterEach, describe, expect, it } from "vitest";
@@ -57,6 +57,31 @@ describe("health", () => {
     call.cancel();
     await stopping;
   });
+});
+
+it("bytes that are no message are the caller's fault, to health and to reflection", async () => {
+  const { address } = await serve();
+  const raw = (bytes: Buffer): Buffer => bytes;
+  const garbage = Buffer.from([0xff, 0xff, 0xff]);
+  const { INVALID_ARGUMENT } = status;
+  const plain = client({}, address);
+  for (const method of ["Check", "List"]) {
+    const error = await new Promise((resolve) =>
+      plain.makeUnaryRequest(`/grpc.health.v1.Health/${method}`, raw, raw, garbage, resolve),
+    );
+    expect(error).toMatchObject({
+      code: INVALID_ARGUMENT,
+      details: expect.stringContaining("cannot be read") as string,
+    });
+  }
+  const watch = plain.makeServerStreamRequest("/grpc.health.v1.Health/Watch", raw, raw, garbage).resume();
+  expect(await once(watch, "error")).toMatchObject([{ code: INVALID_ARGUMENT }]);
+  const path = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+  const reflection = plain.makeBidiStreamRequest(path, raw, raw).resume();
+  reflection.write(garbage);
+  const [answer] = (await once(reflection, "data")) as [Buffer];
+  expect(String(answer)).toContain("Unimplemented method for request");
+  reflection.end();
 });
 
 describe("reflection", () => {

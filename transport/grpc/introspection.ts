@@ -2,8 +2,12 @@ import { createRequire } from "node:module";
 import { BinaryReader } from "@bufbuild/protobuf/wire";
 import type * as HealthCheck from "grpc-health-check";
 import type * as Reflection from "@grpc/reflection";
-import type { MethodDefinition, Server, ServiceDefinition, UntypedServiceImplementation } from "@grpc/grpc-js";
+import type { MethodDefinition, Server, ServiceDefinition, StatusObject } from "@grpc/grpc-js";
+import type { UntypedServiceImplementation } from "@grpc/grpc-js";
 import { descriptorSet } from "../../proto/gen/descriptor.ts";
+import { HodeiError } from "../../workflow/errors.ts";
+import { toStatus } from "./errors.ts";
+import { unreadable } from "./stream.ts";
 
 /**
  * grpc.health.v1.Health and grpc.reflection on every server. Their packages bring protobufjs (65 ms and 13 MB), which
@@ -51,6 +55,7 @@ export class Introspection {
 
 const load = createRequire(import.meta.url);
 
+type Call = { request?: unknown; emit(event: "error", status: StatusObject): unknown };
 type Path = { path: string; requestStream: boolean; responseStream: boolean };
 
 const HEALTH_METHODS: Record<string, Path> = {
@@ -94,11 +99,23 @@ function addLazily(
     definition[name] = {
       ...method,
       requestSerialize: (value) => real(path).definition.requestSerialize(value),
-      requestDeserialize: (bytes) => real(path).definition.requestDeserialize(bytes),
+      requestDeserialize: (bytes) => {
+        try {
+          return real(path).definition.requestDeserialize(bytes);
+        } catch (error) {
+          // Thrown on, it would be INTERNAL to grpc-js. Reflection says to its stream that it knows no such request.
+          return unreadable(error, "INVALID_ARGUMENT");
+        }
+      },
       responseSerialize: (value) => real(path).definition.responseSerialize(value),
       responseDeserialize: (bytes) => real(path).definition.responseDeserialize(bytes),
     };
-    implementation[name] = (...args: unknown[]) => real(path).handle(...args);
+    implementation[name] = (call: Call, respond?: (status: Partial<StatusObject>) => void) => {
+      const { request } = call;
+      if (!(request instanceof HodeiError)) return real(path).handle(call, respond);
+      if (respond) respond(toStatus(request));
+      else call.emit("error", toStatus(request));
+    };
   }
   server.addService(definition, implementation);
 }

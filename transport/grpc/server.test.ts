@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { createServer } from "node:net";
+import { connect as connectTo, createServer } from "node:net";
 import type { AddressInfo, Socket } from "node:net";
 import type { ClientDuplexStream, ServiceError } from "@grpc/grpc-js";
 import { Client, credentials, Metadata, status as Status } from "@grpc/grpc-js";
@@ -10,7 +10,7 @@ import { silentLogger } from "../../base/log.ts";
 import { isHodeiError } from "../../workflow/errors.ts";
 import { engine, failure, upload, worker } from "../conformance.ts";
 import type { Services } from "../transport.ts";
-import { MAX_MESSAGE_BYTES } from "./credentials.ts";
+import { createServer as createGrpcServer, MAX_MESSAGE_BYTES, serverCredentials } from "./credentials.ts";
 import { fromStatus } from "./errors.ts";
 import { STRANGER_TLS, TEST_TLS } from "./tls.fixture.ts";
 import { createGrpcTransport } from "./transport.ts";
@@ -145,6 +145,22 @@ describe("hand-made clients of the gRPC server", () => {
     }
     expect(tokens).toEqual(["abc", "abc", undefined, undefined]);
   });
+});
+
+it.each([
+  ["never speaks", ""],
+  ["says half of what HTTP/2 begins with", "PRI * HT"],
+  ["opens HTTP/2 and asks nothing", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"],
+])("a connection that %s is closed when it has been idle for long", async (_, words) => {
+  const server = createGrpcServer({ "grpc.max_connection_idle_ms": 10 });
+  cleanups.push(() => server.forceShutdown());
+  const port = await new Promise<number>((resolve) =>
+    server.bindAsync("127.0.0.1:0", serverCredentials(undefined), (_error, bound) => resolve(bound)),
+  );
+  const socket = connectTo(port, "127.0.0.1");
+  socket.resume().write(words, "latin1");
+  await once(socket, "close");
+  expect(socket.destroyed).toBe(true);
 });
 
 describe("size limits of gRPC messages", () => {
