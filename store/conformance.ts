@@ -993,6 +993,16 @@ function workspaces(world: MakeWorld): void {
     expect(stepsOf(await claimAll(store, owner.session, [full("w")]))).toEqual(["b", "c"]);
   });
 
+  it("gives its worker no job that asks for what that worker does not offer", async () => {
+    const { store, owner } = await used();
+    const picky = stage("picky", { requirement: { label: "gpu" } });
+    await commit(store, owner, "x", { expectedRevision: 2, enqueue: [picky, stage("b")] });
+    expect(stepsOf(await claimAll(store, owner.session, [slotOf("w")]))).toEqual(["b"]);
+    expect(await claimOne(store, owner.session, slotOf("v", { offer: { labels: ["gpu"] } }))).toBeUndefined();
+    const better = slotOf("w", { offer: { labels: ["linux", "gpu"] } });
+    expect(stepsOf(await claimAll(store, owner.session, [better]))).toEqual(["picky"]);
+  });
+
   it("wakes the session of the worker that holds it", async () => {
     const { store, clock, owner } = await used();
     const hints = listen(store, owner.session);

@@ -5,7 +5,7 @@ import { BANDS, type RequirementClass, type Signature } from "./line.ts";
 import { recall, remember } from "./operations.ts";
 import { factsOf, setClaim } from "./outcomes.ts";
 import { park, unpark } from "./parking.ts";
-import { dropReservation, leave, signatureFor } from "./queue.ts";
+import { dropReservation, leave, refusals, signatureFor } from "./queue.ts";
 import type { GivenJob } from "./rows.ts";
 import { FENCED, judge, liveSession } from "./sessions.ts";
 import { SECRET_BYTES, type OpenJob, type Session, type State } from "./state.ts";
@@ -13,8 +13,8 @@ import { dropOldest } from "./sets.ts";
 import { bind, loseWorkspacesOf } from "./workspaces.ts";
 
 /**
- * Who gets what. For each worker in the caller's order: first the jobs pinned to its workspaces, then, slot by slot, the
- * head of one class that its signature can run and its free resources hold:
+ * Who gets what. For each worker in the caller's order: first the jobs pinned to its workspaces that it can run, then, slot
+ * by slot, the head of one class that its signature can run and its free resources hold:
  * 1. By band; within a band the namespace with the fewest claimed jobs, then the one served longest ago; within a
  *    namespace the oldest head.
  * 2. But of every AGED_EVERY jobs that a signature is given, one goes to the oldest head of a lower band that has waited
@@ -55,7 +55,7 @@ export function claimFor(state: State, session: Session, slots: readonly WorkerS
   for (const slot of slots.slice(0, WORKERS_AT_ONCE)) {
     session.signatures.add(slot.signature);
     unpark(state, session, slot.signature);
-    for (const entry of pinnedTo(state, slot.worker)) {
+    for (const entry of pinnedTo(state, slot)) {
       if (assignments.length < ASSIGNMENTS_AT_ONCE) assignments.push(give(state, entry, slot.worker, session, nowMs));
     }
     const signature = signatureFor(state, slot.signature, slot.offer);
@@ -99,12 +99,14 @@ function give(state: State, entry: OpenJob, worker: string, session: Session, no
   return assignmentOf(state, entry, row);
 }
 
-function pinnedTo(state: State, worker: string): OpenJob[] {
+/** What waits for this very worker and can run there: the first job of a workspace chose it, the others may ask for more. */
+function pinnedTo(state: State, { worker, offer }: WorkerSlot): OpenJob[] {
   const waiting: OpenJob[] = [];
   for (const workspace of state.workspacesOf.get(worker) ?? []) {
     waiting.push(...(state.pinned.get(workspace)?.entries() ?? []));
   }
-  return waiting.sort((a, b) => a.order - b.order).slice(0, PINNED_AT_ONCE);
+  const fit = waiting.filter(({ job }) => refusals(job, offer).length === 0);
+  return fit.sort((a, b) => a.order - b.order).slice(0, PINNED_AT_ONCE);
 }
 
 /** The next job for one slot, or undefined: nothing fits, or the worker is kept for something larger. */
