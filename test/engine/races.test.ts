@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from "vitest";
-import { ManualClock, systemClock } from "../../base/clock.ts";
+import { type Clock, ManualClock, systemClock } from "../../base/clock.ts";
 import { seededRandom } from "../../base/random.ts";
 import { createMemoryStore } from "../../store/memory.ts";
 import type { Store } from "../../store/store.ts";
@@ -16,8 +16,11 @@ const run = (more: Record<string, unknown> = {}): Record<string, unknown> => ({ 
 type Around = (call: () => Promise<unknown>) => Promise<unknown>;
 
 /** A store some of whose calls are stopped on their way; the others go through. */
-function slowed(arounds: Partial<Record<"adopt" | "claim" | "jobs" | "turn", Around>>): { inner: Store; store: Store } {
-  const inner = createMemoryStore({ clock: systemClock, random: seededRandom(3) });
+function slowed(
+  arounds: Partial<Record<"adopt" | "claim" | "jobs" | "turn", Around>>,
+  clock: Clock = systemClock,
+): { inner: Store; store: Store } {
+  const inner = createMemoryStore({ clock, random: seededRandom(3) });
   const by = new Map<string | symbol, Around>(Object.entries(arounds));
   const store = new Proxy(inner, {
     get(target, key, receiver) {
@@ -77,6 +80,46 @@ describe("a worker that has moved to another engine", () => {
     await worker.until(() => worker.acked.length === 1);
     await clock.advance(5_000);
     expect(attempts(await cluster.history("x1"))).toEqual(["#1 succeeded"]);
+  });
+});
+
+describe("an outcome that was accepted while its owner was busy", () => {
+  it("is folded before the timeout that waits in front of it", async () => {
+    const clock = new ManualClock();
+    const held = Promise.withResolvers<void>();
+    const committing = Promise.withResolvers<void>();
+    let slow = false;
+    const turn: Around = async (call) => {
+      if (slow) committing.resolve();
+      if (slow) await held.promise;
+      return await call();
+    };
+    const { inner, store } = slowed({ turn }, clock);
+    cluster = new Cluster({ clock, store: inner });
+    const owner = await cluster.engine("e1", { store });
+    const other = await cluster.engine("e2");
+    await cluster.assign(new Map([[owner, all()]]));
+    cluster.register("short", { steps: { a: run({ timeout: { total: "2s" } }), b: { wait: { signal: "go" } } } });
+    const gate = Promise.withResolvers<void>();
+    const worker = await cluster.worker(other, {
+      run: async () => {
+        await gate.promise;
+        return { kind: "succeeded", outputs: {} };
+      },
+    });
+    await cluster.start("x1", "short");
+    await worker.until(() => worker.running.size === 1);
+    slow = true;
+    const signalled = cluster.deliver("x1", { kind: "signal", id: "s1", name: "go", payload: {}, by: "" });
+    await committing.promise;
+    await clock.advance(4_000);
+    gate.resolve();
+    await worker.until(() => worker.acked.length === 1);
+    await clock.advance(100);
+    slow = false;
+    held.resolve();
+    await signalled;
+    expect(attempts(await cluster.ended("x1"))).toEqual(["#1 succeeded"]);
   });
 });
 

@@ -70,7 +70,9 @@ export const atMostOnce: Invariant = {
     const past = pastOf(run);
     const ends = endsOf(past);
     const runs = runsOf(run);
-    for (const group of grouped(runs, ({ job }) => job.idempotencyKey)) {
+    // In the order in which they were given out: a worker that was frozen may begin what has long been given to another.
+    const given = runs.toSorted((one, other) => (one.claimedAt ?? one.at) - (other.claimedAt ?? other.at));
+    for (const group of grouped(given, ({ job }) => job.idempotencyKey)) {
       for (const [index, later] of group.entries()) {
         const earlier = group.slice(0, index).findLast((one) => one.job.jobId !== later.job.jobId);
         if (earlier === undefined || forgotten(past, earlier, later)) continue;
@@ -130,7 +132,7 @@ function checkAgain(of: { earlier: Ran; later: Ran; past: Past; ends: Ends }, re
     about: `step ${later.job.idempotencyKey}`,
     expected: `not to run again after attempt ${earlier.job.attempt}: how that ended is not known`,
     seen: `attempt ${later.job.attempt} ran on ${later.worker}; the one before had ${ended}`,
-    events: [earlier.at, ...known.map(({ at }) => at), later.at],
+    events: [earlier.at, ...known.map(({ at }) => at), later.at].sort((a, b) => a - b),
   });
 }
 
@@ -141,10 +143,11 @@ function isKnownEnd(outcome: AttemptEnded["outcome"]): boolean {
 }
 
 function retriedBetween(past: Past, earlier: Ran, later: Ran): boolean {
+  const [from, to] = [earlier.claimedAt ?? earlier.at, later.claimedAt ?? later.at];
   return [...past.moments.values()].some((moments) =>
     moments.some(
       ({ at, uid, events }: Moment) =>
-        uid === uidOf(later.job) && at > earlier.at && at < later.at && events.some(({ type }) => type === "retried"),
+        uid === uidOf(later.job) && at > from && at <= to && events.some(({ type }) => type === "retried"),
     ),
   );
 }
