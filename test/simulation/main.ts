@@ -66,7 +66,11 @@ async function runAll({ start, seeds, jobs }: { start: number; seeds: number; jo
     new Promise((resolve, reject) => {
       const data = { start: start + offset, seeds: start + seeds, step: jobs };
       const worker = new Worker(new URL(import.meta.url), { workerData: data });
-      worker.on("message", (outcome: Outcome) => outcomes.push(outcome));
+      worker.on("message", (outcome: Outcome) => {
+        outcomes.push(outcome);
+        // At once: a long run that is stopped in the middle has told what it found.
+        if (outcome.violations.length > 0) say(failureOf(outcome));
+      });
       worker.on("error", reject);
       worker.on("exit", (code) => (code === 0 ? resolve() : reject(new Error(`a thread ended with code ${code}`))));
     });
@@ -85,14 +89,16 @@ function report(outcomes: readonly Outcome[], failed: readonly Outcome[]): numbe
   }
   const width = Math.max(...FAULT_KINDS.map((kind) => kind.length));
   for (const kind of FAULT_KINDS) say(`  ${kind.padEnd(width)}  ${counts.get(kind) ?? 0}`);
-  for (const { seed, violations } of failed) {
-    say(`seed ${seed} fails: ${violations.map(({ invariant, words }) => `${invariant}: ${words}`).join("; ")}`);
-  }
   const idle = outcomes.length < ENOUGH_SEEDS ? [] : FAULT_KINDS.filter((kind) => !counts.has(kind));
   for (const kind of idle) say(`the fault "${kind}" never acted`);
   const events = outcomes.reduce((sum, outcome) => sum + outcome.events, 0);
   say(`${outcomes.length} seeds, ${events} events, ${failed.length} failed`);
   return failed.length + idle.length === 0 ? 0 : 1;
+}
+
+/** The first violation is often the cause of the others. */
+function failureOf({ seed, violations: [first, ...more] }: Outcome): string {
+  return `seed ${seed} fails: ${first?.invariant}: ${first?.words}${more.length > 0 ? ` (and ${more.length} more)` : ""}`;
 }
 
 function corpusLine({ seed, violations }: Outcome): string {
