@@ -1,7 +1,7 @@
 import { parseArgs } from "node:util";
 import { EMBEDDED } from "./embedded.ts";
 import { type Bench, now, type Sample } from "./measure.ts";
-import { type Line, linesOf, machine, tableOf } from "./report.ts";
+import { type Line, linesOf, machine, othersFromNow, tableOf } from "./report.ts";
 import { STORE } from "./store.ts";
 
 /**
@@ -42,6 +42,7 @@ else {
 
 async function run(): Promise<number> {
   const startedAt = now();
+  const others = othersFromNow();
   const lines: Line[] = [];
   let failed = 0;
   for (const name of names) {
@@ -55,8 +56,9 @@ async function run(): Promise<number> {
       process.stderr.write(`${name} could not be measured: ${error instanceof Error ? error.stack : String(error)}\n`);
     }
   }
-  if (values.output === "table")
-    process.stdout.write(`${machine()}, scale ${scale}, ${rounds} rounds\n\n${tableOf(lines)}\n`);
+  const conditions = `${machine()}, scale ${scale}, ${rounds} rounds, ${others()}`;
+  if (values.output === "table") process.stdout.write(`${conditions}\n\n${tableOf(lines)}\n`);
+  else process.stderr.write(`${conditions}\n`);
   process.stderr.write(`took ${Math.round((now() - startedAt) / 1000)} s\n`);
   return failed > 0 ? 1 : 0;
 }

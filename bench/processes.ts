@@ -26,6 +26,12 @@ export function treeCpuMs(pid: number): number {
   return cpuMs(pid) + ended + childrenOf(pid).reduce((sum, child) => sum + treeCpuMs(child), 0);
 }
 
+/** CPU that the whole machine has used since it began, other guests of its host included, in ms. */
+export function machineCpuMs(): number {
+  const [, user, nice, system, , , irq, softirq, steal] = textOf("/proc/stat").split(/\s+/, 9).map(Number);
+  return [user, nice, system, irq, softirq, steal].reduce<number>((sum, ticks) => sum + (ticks ?? 0), 0) * TICK_MS;
+}
+
 export function childrenOf(pid: number): number[] {
   return listed(`/proc/${pid}/task`).flatMap((thread) => {
     const text = textOf(`/proc/${pid}/task/${thread}/children`).trim();

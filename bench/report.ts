@@ -1,6 +1,6 @@
-import { readFileSync } from "node:fs";
 import { cpus, release } from "node:os";
-import { type Figure, median, type Sample } from "./measure.ts";
+import { type Figure, median, now, type Sample } from "./measure.ts";
+import { machineCpuMs, treeCpuMs } from "./processes.ts";
 
 /** What `-o json` prints, one per line. */
 export type Line = {
@@ -89,9 +89,21 @@ export function markdown(head: readonly string[], rows: readonly (readonly strin
   return [shown(head), rule, ...rows.map(shown)].join("\n");
 }
 
-/** What the numbers were taken on, and how busy it was with other things: they compare within one run alone. */
+/** What the numbers were taken on; they compare within one run alone. */
 export function machine(): string {
-  const [load] = readFileSync("/proc/loadavg", "utf8").split(" ");
   const cores = `${cpus().length} × ${cpus()[0]?.model.trim() ?? "?"}`;
-  return `${cores}, Linux ${release()}, Node ${process.versions.node}, load at the end ${load}`;
+  return `${cores}, Linux ${release()}, Node ${process.versions.node}`;
+}
+
+/**
+ * From now on: which share of the machine's cores others than this process and its children use. Above a few percent the
+ * times say little, and CPU is what to read.
+ */
+export function othersFromNow(): () => string {
+  const others = (): number => machineCpuMs() - treeCpuMs(process.pid);
+  const before = { others: others(), at: now() };
+  return () => {
+    const share = (others() - before.others) / ((now() - before.at) * cpus().length);
+    return `others used ${Math.max(0, Math.round(share * 100))} % of the machine`;
+  };
 }

@@ -1,9 +1,13 @@
-import { WORKERS, withCpu, withWarmCluster, SLOTS } from "./cluster.ts";
+import { cpus } from "node:os";
+import { type Cpu, WORKERS, withCpu, withWarmCluster, SLOTS } from "./cluster.ts";
 import { journal, writesOf } from "./journal.ts";
 import { type Bench, counted, inFlight, percentile } from "./measure.ts";
 import { fanOut, itemsOf, threeSteps } from "./workflows.ts";
 
 const WIDTH = 64;
+
+/** As many as the cores could do if they did nothing else and never waited: the bound that CPU sets. */
+const mostPerSecond = (per: Cpu): number => (cpus().length * 1000) / (per.client + per.cluster + per.workers);
 
 /** 3-step no-op workflows, 64 in flight, start and wait, next to the bare journal. */
 export const threeStep: Bench = {
@@ -27,6 +31,7 @@ export const threeStep: Bench = {
       better: "less",
       floor: "three-step-cpu-floor",
     },
+    { key: "three-step-most", what: "· what the cores allow at that CPU", unit: "/s", better: "more" },
     {
       key: "three-step-cpu-cluster",
       what: "· of the cluster",
@@ -56,6 +61,7 @@ export const threeStep: Bench = {
           "three-step-p50": percentile(result.durationsMs, 0.5),
           "three-step-p99": percentile(result.durationsMs, 0.99),
           "three-step-cpu": per.client + per.cluster + per.workers,
+          "three-step-most": mostPerSecond(per),
           "three-step-cpu-cluster": per.cluster,
           "three-step-cpu-client": per.client,
           "three-step-cpu-workers": per.workers,
@@ -118,6 +124,7 @@ export const forEach: Bench = {
           "for-each": (EXECUTIONS * each * 1000) / result.tookMs,
           "for-each-floor": floor.perSecond,
           "for-each-cpu": per.client + per.cluster + per.workers,
+          "for-each-most": mostPerSecond(per),
           "for-each-cpu-cluster": per.cluster,
           "for-each-cpu-workers": per.workers,
           "for-each-cpu-floor": floor.cpuMsEach,

@@ -1,6 +1,6 @@
 import { inspect, parseArgs } from "node:util";
 import { now } from "../measure.ts";
-import { machine } from "../report.ts";
+import { machine, othersFromNow } from "../report.ts";
 import { linesOf, type Measured, type Rounds, tablesOf } from "./comparison.ts";
 import { startDbos } from "./dbos.ts";
 import type { Order } from "./driver.ts";
@@ -46,6 +46,7 @@ if (unknown.length > 0 || !given) {
 
 async function run(): Promise<number> {
   const startedAt = now();
+  const others = othersFromNow();
   const peers: Peer[] = [];
   let failed = 0;
   try {
@@ -61,7 +62,7 @@ async function run(): Promise<number> {
     const measured = await interleaved(peers);
     const lines = linesOf(measured, BASE);
     if (values.output === "json") for (const line of lines) process.stdout.write(`${JSON.stringify(line)}\n`);
-    else process.stdout.write(`${machine()}, ${rounds} rounds\n\n${tablesOf(lines, BASE)}`);
+    else process.stdout.write(`${machine()}, ${rounds} rounds, ${others()}\n\n${tablesOf(lines, BASE)}`);
   } finally {
     for (const peer of peers) await peer.stop();
   }
