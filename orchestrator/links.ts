@@ -35,7 +35,7 @@ const RECONNECT = { initialMs: 50, maxMs: 1_000 };
 /** An event stream that lived this long was a good one: the next try starts without backoff. */
 const STEADY_MS = 1_000;
 
-type Held = { link: EngineLink; stop: AbortController; done: Promise<void> };
+type Held = { link: EngineLink; stop: AbortController; listening: AbortController; done: Promise<void> };
 
 /**
  * One connection to each engine. Its event stream is at once the source of the merged events and the pulse: it breaks
@@ -86,6 +86,7 @@ export class EngineLinks implements Service {
     try {
       const status = await link.channel.call("engine", "status", {}, { deadlineMs: STATUS_DEADLINE_MS });
       if (this.#held.get(link.name)?.link !== link) return undefined;
+      if (isAnother(link.view, status.engine)) this.#hangUp(link);
       link.view = status.engine;
       this.#become(link, status.engine.state === "draining" ? "draining" : "ready");
       return status;
@@ -125,8 +126,10 @@ export class EngineLinks implements Service {
       stateSinceMs: clock.monotonic(),
       view: undefined,
     };
-    const stop = new AbortController();
-    this.#held.set(engine.name, { link, stop, done: this.#keep(link, stop.signal) });
+    const [stop, listening] = [new AbortController(), new AbortController()];
+    const held: Held = { link, stop, listening, done: Promise.resolve() };
+    this.#held.set(engine.name, held);
+    held.done = this.#keep(held, stop.signal);
   }
 
   async #drop(name: string): Promise<void> {
@@ -139,12 +142,16 @@ export class EngineLinks implements Service {
   }
 
   /** Connected as long as it can be, reconnecting with backoff otherwise. Ends with the signal, never throws. */
-  async #keep(link: EngineLink, signal: AbortSignal): Promise<void> {
+  async #keep(held: Held, signal: AbortSignal): Promise<void> {
+    const { link } = held;
     const { clock, random, logger } = this.#options;
     for (let attempt = 0; !signal.aborted; attempt++) {
       const status = await this.probe(link);
       const sinceMs = clock.monotonic();
-      if (status && !signal.aborted) await this.#listen(link, signal);
+      if (status && !signal.aborted) {
+        held.listening = new AbortController();
+        await this.#listen(link, AbortSignal.any([signal, held.listening.signal]));
+      }
       if (clock.monotonic() - sinceMs >= STEADY_MS) attempt = 0;
       // The first look after a break comes at once: it is the one that tells a dead process from a lost connection.
       if (status && attempt === 0) continue;
@@ -166,8 +173,17 @@ export class EngineLinks implements Service {
     }
   }
 
+  /**
+   * Ends the event stream from this side. One whose peer has vanished with its host ends by itself only when TCP gives up,
+   * a quarter of an hour later, and until then nobody would look for the engine again.
+   */
+  #hangUp(link: EngineLink): void {
+    this.#held.get(link.name)?.listening.abort(new Error("the engine at the other end has gone"));
+  }
+
   #blame(link: EngineLink, error: unknown): void {
     if (this.#held.get(link.name)?.link !== link) return;
+    this.#hangUp(link);
     const refused = isHodeiError(error, "UNAVAILABLE") && error.facts.evidence === "refused";
     this.#options.logger.debug({ engine: link.name, address: link.address, error }, "an engine does not answer");
     this.#become(link, refused ? "refused" : "unreachable");
@@ -193,6 +209,11 @@ export class EngineLinks implements Service {
   #changed(): void {
     for (const watcher of this.#watchers) watcher();
   }
+}
+
+/** Another process under the same name and address. */
+function isAnother(before: EngineView | undefined, now: EngineView): boolean {
+  return before !== undefined && (before.pid !== now.pid || before.startedAtMs !== now.startedAtMs);
 }
 
 export type LinkOptions = {
