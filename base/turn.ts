@@ -1,4 +1,12 @@
 /**
+ * Runs `action` when the promise callbacks that are ready have run, and those that they make ready: before anything else
+ * happens in the event loop, but after all that one reading of a socket brought.
+ */
+export function afterPromises(action: () => void): void {
+  process.nextTick(action);
+}
+
+/**
  * Runs `action` when the promise callbacks of this turn of the event loop have run and the input that is ready has been
  * read: where calls that came together are gathered into one. A primitive of its own because timers are banned elsewhere
  * and a delay of 0 ms would cost a millisecond.

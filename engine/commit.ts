@@ -36,8 +36,7 @@ export class Committer {
 
   async commit(actor: Actor, fence: Fence, turn: Turn): Promise<void> {
     const { store, clock, random, ownership, hooks, metrics } = this.#options;
-    const settled = turn.draft.envelopes.flatMap((envelope) => envelope.settle?.jobId ?? []);
-    const claimFor = turn.draft.claims ? hooks.offer(settled) : [];
+    const claimFor = turn.draft.claims ? hooks.offer(turn.draft.settled) : [];
     const request = turn.draft.request({ ...turn, opId: random.id(), fence, claimFor });
     const startedMs = clock.monotonic();
     let answer: TurnAnswer;
@@ -91,7 +90,7 @@ export class Committer {
     state.bytesSince = snapshot === undefined ? state.bytesSince + draft.bytes : 0;
     state.snapshotBytes = snapshot === undefined ? state.snapshotBytes : snapshot.length;
     hooks.assigned(about.claimFor, answer.assignments);
-    hooks.cancelled(draft.cancelled);
+    if (draft.cancelled.size > 0) hooks.cancelled(draft.cancelled);
     if (about.request.enqueue.length > answer.assignments.length) hooks.unmatched();
     for (const envelope of draft.envelopes) {
       envelope.done(committed(execution, answer.revision, envelope === creation));
@@ -101,13 +100,13 @@ export class Committer {
     if (!ownership.holds(fence)) return dropState(actor);
     const fired = about.request.fire.filter((id) => !draft.timers.has(id));
     if (turn.head.state === "running") {
-      hooks.timers(actor, draft.timers, [...draft.cleared, ...fired]);
+      hooks.timers(actor, draft.timers, fired.length === 0 ? draft.cleared : [...draft.cleared, ...fired]);
     } else {
       // The store cleared all of them with the end.
       hooks.timers(actor, new Map(), [...state.timers.keys(), ...draft.cleared, ...fired]);
       state.timers.clear();
     }
-    hooks.outbox(actor, draft.outbox);
+    if (draft.outbox.length > 0) hooks.outbox(actor, draft.outbox);
     if (draft.cancelled.size > 0 && turn.head.state === "running") this.#followCancelled(actor, fence, turn);
     if (!draft.more) return;
     this.#put(actor, { message: { kind: "continue" }, fire: CONTINUE_TIMER, done: () => {} });

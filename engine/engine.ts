@@ -22,6 +22,7 @@ import type { DueTimer } from "./timers.ts";
 import { Timers } from "./timers.ts";
 import { CONTINUE_TIMER } from "./turn.ts";
 import type { WorkersContext } from "./workers/context.ts";
+import { untilIdle } from "./workers/drain.ts";
 import type { HostEvidence } from "./workers/liveness.ts";
 import { Workers } from "./workers/workers.ts";
 
@@ -47,6 +48,8 @@ export type Engine = Service & {
 const REDIRECT_MS = 5_000;
 /** What is in flight at a stop gets so long; the store may be away, and then nothing would ever end. */
 const STOP_MS = 5_000;
+/** What waits in the inbox at a stop; it is there for the next owner too. */
+const INBOX_MS = 1_000;
 
 /** Nothing runs before `start`; `services` may be served before it and answer NOT_OWNER until shards are assigned. */
 export function createEngine(options: EngineOptions): Engine {
@@ -209,6 +212,8 @@ class EngineProcess implements Engine {
     await this.#fleet?.stop();
     this.#workers.stop();
     this.#timers.stop();
+    // Outcomes that other engines' workers have just handed in: durable as they are, but a clean stop leaves no work behind.
+    await untilIdle(this.#options.clock, INBOX_MS, () => this.#inbox.idle);
     this.#inbox.stop();
     this.#outbox.stop();
     await this.#retention.stop();

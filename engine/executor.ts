@@ -1,6 +1,7 @@
 import type { Clock } from "../base/clock.ts";
 import type { Logger } from "../base/log.ts";
 import type { Random } from "../base/random.ts";
+import { afterPromises } from "../base/turn.ts";
 import type { Assignment, InboxEntry, OutboxEntry, Store, WorkerSlot } from "../store/store.ts";
 import { HodeiError } from "../workflow/errors.ts";
 import type { Job, JobFacts, Outcome } from "../workflow/job.ts";
@@ -26,7 +27,7 @@ export type ExecutorHooks = {
   timers(of: Actor, set: ReadonlyMap<string, number>, gone: Iterable<string>): void;
   outbox(of: Actor, entries: readonly OutboxEntry[]): void;
   /** The workers that ask for work in this very commit; `freed` hold the jobs that it settles. */
-  offer(settled: readonly string[]): WorkerSlot[];
+  offer(settled: readonly { jobId: string }[]): WorkerSlot[];
   /** The answer to an offer, also when there is none. Called once per `offer`. */
   assigned(slots: readonly WorkerSlot[], assignments: readonly Assignment[]): void;
   cancelled(jobIds: Iterable<string>): void;
@@ -75,6 +76,7 @@ export class Executor {
   readonly #entries = new InboxEntries();
   readonly #idleWaiters = new Set<() => void>();
   #running = 0;
+  #planned = false;
 
   constructor(options: ExecutorOptions) {
     this.#options = options;
@@ -164,10 +166,20 @@ export class Executor {
     this.#schedule(current);
   }
 
+  /** Not at once: what came in one batch for one execution, say 64 outcomes of a `forEach`, rides in one turn. */
   #schedule(actor: Actor): void {
     if (actor.busy) return;
     actor.busy = true;
     this.#waiting.push(actor);
+    if (this.#planned) return;
+    this.#planned = true;
+    afterPromises(() => {
+      this.#planned = false;
+      this.#begin();
+    });
+  }
+
+  #begin(): void {
     while (this.#running < TURNS_AT_ONCE) {
       const next = this.#waiting.shift();
       if (!next) return;
@@ -190,11 +202,7 @@ export class Executor {
       this.#rest(actor);
       for (const wake of this.#idleWaiters) wake();
       this.#idleWaiters.clear();
-      const next = this.#waiting.shift();
-      if (next) {
-        this.#running += 1;
-        void this.#run(next);
-      }
+      if (!this.#planned) this.#begin();
     }
   }
 

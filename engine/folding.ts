@@ -77,11 +77,14 @@ export class Folder {
       draft.add(actor.carried.envelope, actor.carried.transition, sourceOf(actor.state));
       actor.carried = undefined;
     }
-    for (const [index, envelope] of batch.entries()) {
-      const judged = await this.#judged(actor, fence, envelope);
-      if (!ownership.holds(fence)) {
-        actor.mailbox.putBack([...draft.envelopes, ...batch.slice(index)]);
-        return undefined;
+    for (let index = 0; index < batch.length; index += 1) {
+      let judged = batch[index]!;
+      if (actor.state && isQueueTimer(judged.fire)) {
+        judged = await this.#judged(actor.state, fence, judged);
+        if (!ownership.holds(fence)) {
+          actor.mailbox.putBack([...draft.envelopes, ...batch.slice(index)]);
+          return undefined;
+        }
       }
       const step = this.#take(progress, judged);
       if (step === "folded") continue;
@@ -93,9 +96,7 @@ export class Folder {
     return this.#turn(progress);
   }
 
-  async #judged(actor: Actor, fence: Fence, envelope: Envelope): Promise<Envelope> {
-    const { state } = actor;
-    if (!state || !isQueueTimer(envelope.fire)) return envelope;
+  async #judged(state: Loaded, fence: Fence, envelope: Envelope): Promise<Envelope> {
     const { store, hooks, clock, random, ownership } = this.#options;
     const templateMismatches: ExecutorHooks["templateMismatches"] = (requirement) =>
       hooks.templateMismatches(requirement);
@@ -191,7 +192,7 @@ export class Folder {
 
   #advance(progress: Progress, state: Loaded, envelope: Envelope, message: Message): "folded" | "carried" | "dropped" {
     const { actor, draft } = progress;
-    const before = draft.envelopes.length > 0 ? headOf(state) : undefined;
+    const { state: stateBefore, gate, endedAtMs } = state.execution;
     try {
       const made = transition(state.definition, state.execution, message, this.#context(actor));
       if (made.execution) state.execution = made.execution;
@@ -201,13 +202,12 @@ export class Folder {
         envelope.done({ status: "report" });
         return "folded";
       }
-      if (before && draft.isFullFor(made.transition)) {
-        keepTimers(state, made.transition);
-        progress.headBefore = before;
-        actor.carried = { envelope, transition: made.transition, wasOpen: before.state === "running" };
+      keepTimers(state, made.transition);
+      if (draft.isFullFor(made.transition)) {
+        progress.headBefore = headOf(state, { state: stateBefore, gate, endedAtMs });
+        actor.carried = { envelope, transition: made.transition, wasOpen: stateBefore === "running" };
         return "carried";
       }
-      keepTimers(state, made.transition);
       draft.add(envelope, made.transition, sourceOf(state));
       return "folded";
     } catch (error) {

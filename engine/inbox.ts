@@ -33,6 +33,11 @@ export class Inbox {
     for (const [entry, of] of this.#stuck) if (of === shard) this.#stuck.delete(entry);
   }
 
+  /** Whether all that was heard of has been folded. */
+  get idle(): boolean {
+    return !this.#reading && this.#options.executor.entriesWaiting === 0;
+  }
+
   stop(): void {
     this.#stopped = true;
   }

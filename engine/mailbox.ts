@@ -19,7 +19,7 @@ export type Envelope = {
   /** An outbox entry whose delivery was acknowledged. */
   outboxDone?: string;
   /** Called once; a mailbox sees to it that what comes after the first answer is ignored. */
-  done(result: Result): void;
+  done: (result: Result) => void;
 };
 
 export type Committed = {
@@ -57,12 +57,14 @@ export class Mailbox {
   }
 
   push(envelope: Envelope): void {
-    (envelope.take === undefined ? this.#others : this.#taken).push(answeredOnce(envelope));
+    answerOnce(envelope);
+    (envelope.take === undefined ? this.#others : this.#taken).push(envelope);
   }
 
   take(limit: number): Envelope[] {
     const first = this.#taken.splice(0, limit);
-    return [...first, ...this.#others.splice(0, limit - first.length)];
+    const others = this.#others.splice(0, limit - first.length);
+    return first.length === 0 ? others : [...first, ...others];
   }
 
   putBack(envelopes: readonly Envelope[]): void {
@@ -73,12 +75,11 @@ export class Mailbox {
 }
 
 /** A turn that breaks half-way answers all that rode in it, and cannot know which of them it had answered before. */
-function answeredOnce(envelope: Envelope): Envelope {
-  let answered = false;
-  const done = (result: Result): void => {
-    if (answered) return;
-    answered = true;
-    envelope.done(result);
+function answerOnce(envelope: Envelope): void {
+  let answer: Envelope["done"] | undefined = envelope.done;
+  envelope.done = (result) => {
+    const first = answer;
+    answer = undefined;
+    first?.(result);
   };
-  return { ...envelope, done };
 }

@@ -32,26 +32,38 @@ export const CONTINUE_TIMER = "~continue";
 /** Fewer events than this are folded in less time than a snapshot takes to write. */
 const SNAPSHOT_EVENTS = 100;
 
-/** What one commit will hold: the transitions of several messages, one after the other. */
+const NO_TIMERS: ReadonlyMap<string, number> = new Map();
+const NONE: ReadonlySet<string> = new Set();
+
+/**
+ * What one commit will hold: the transitions of several messages, one after the other. Most hold one transition with a job
+ * and a timer, so that the sets are made when something comes into them: all of them were 2 KB of garbage per commit.
+ */
 export class TurnDraft {
   readonly envelopes: Envelope[] = [];
   readonly #events: string[] = [];
-  readonly #enqueue = new Map<string, Job>();
-  readonly #cancel = new Set<string>();
+  readonly #take: string[] = [];
+  readonly #settle: { jobId: string; token: string }[] = [];
+  readonly #fire: string[] = [];
+  readonly #outboxDone: string[] = [];
+  #definitions: Record<string, string> | undefined;
+  readonly #enqueue: Job[] = [];
+  #cancel: Set<string> | undefined;
   /** Made and unmade within this commit: the store never hears of them, but their iterations wait for a last word. */
-  readonly #unmade = new Set<string>();
+  #unmade: Set<string> | undefined;
   /** Those of `#cancel` whose results must not be taken any more. */
-  readonly #revoke = new Set<string>();
-  readonly #withdraw = new Map<string, Envelope>();
-  readonly #timers = new Map<string, number>();
-  readonly #clear = new Set<string>();
+  #revoke: Set<string> | undefined;
+  #withdraw: Map<string, Envelope> | undefined;
+  #timers: Map<string, number> | undefined;
+  #clear: Set<string> | undefined;
   readonly #outbox: OutboxEntry[] = [];
-  readonly #release = new Set<string>();
+  #release: Set<string> | undefined;
   #bytes = 0;
   #more = false;
 
   get empty(): boolean {
-    return this.#events.length === 0 && this.envelopes.every((envelope) => !touchesStore(envelope));
+    const lists = [this.#events, this.#take, this.#settle, this.#fire, this.#outboxDone];
+    return lists.every((list) => list.length === 0);
   }
   get events(): number {
     return this.#events.length;
@@ -62,65 +74,63 @@ export class TurnDraft {
   get more(): boolean {
     return this.#more;
   }
+  /** Jobs that ended with outcomes of our own workers. */
+  get settled(): readonly { jobId: string }[] {
+    return this.#settle;
+  }
   /** Jobs that this commit makes or settles: there may be work for idle workers in the same call. */
   get claims(): boolean {
-    return this.#enqueue.size > 0 || this.envelopes.some((envelope) => envelope.settle !== undefined);
+    return this.#enqueue.length > 0 || this.#settle.length > 0;
   }
   get timers(): ReadonlyMap<string, number> {
-    return this.#timers;
+    return this.#timers ?? NO_TIMERS;
   }
   get cleared(): ReadonlySet<string> {
-    return this.#clear;
+    return this.#clear ?? NONE;
   }
   get outbox(): readonly OutboxEntry[] {
     return this.#outbox;
   }
   /** Jobs that were told to stop, those that never came to the store among them. */
   get cancelled(): ReadonlySet<string> {
-    return this.#unmade.size === 0 ? this.#cancel : new Set([...this.#cancel, ...this.#unmade]);
+    const cancel = this.#cancel ?? NONE;
+    return this.#unmade ? new Set([...cancel, ...this.#unmade]) : cancel;
   }
 
   /** The jobs that this message withdraws from the queue. */
   withdrawnBy(envelope: Envelope): string[] {
-    return [...this.#withdraw].filter(([, by]) => by === envelope).map(([id]) => id);
+    return [...(this.#withdraw ?? [])].filter(([, by]) => by === envelope).map(([id]) => id);
   }
 
   /** Whether the transition must wait for the next commit, by the published bounds. The first one always fits. */
   isFullFor(transition: Transition): boolean {
     if (this.envelopes.length === 0) return false;
-    const entries = this.#enqueue.size + this.#outbox.length + transition.enqueue.length + transition.outbox.length;
+    const entries = this.#enqueue.length + this.#outbox.length + transition.enqueue.length + transition.outbox.length;
     return entries > LIMITS.commitEntries || this.#bytes > LIMITS.commitBytes / 2;
   }
 
   /** `revision` is the one that this commit will have: outbox ids sort in the order of their making. */
   add(envelope: Envelope, transition: Transition, source: { namespace: string; uid: string; revision: number }): void {
-    this.envelopes.push(envelope);
+    this.#addEnvelope(envelope);
     for (const event of transition.events) this.#text(JSON.stringify(event));
-    for (const job of transition.enqueue) this.#enqueue.set(job.id, job);
-    for (const id of transition.cancel) {
-      if (this.#enqueue.delete(id)) this.#unmade.add(id);
-      else if (isQueueTimer(envelope.fire)) this.#withdraw.set(id, envelope);
-      else this.#cancel.add(id);
-    }
-    for (const id of transition.revoke ?? []) if (this.#cancel.has(id)) this.#revoke.add(id);
+    for (const job of transition.enqueue) this.#enqueue.push(job);
+    for (const id of transition.cancel) this.#cancelJob(id, envelope);
+    for (const id of transition.revoke ?? []) if (this.#cancel?.has(id)) (this.#revoke ??= new Set()).add(id);
     for (const id of transition.clearTimers) {
-      this.#timers.delete(id);
-      this.#clear.add(id);
+      this.#timers?.delete(id);
+      (this.#clear ??= new Set()).add(id);
     }
-    for (const timer of transition.timers) {
-      this.#timers.set(timer.id, timer.atMs);
-      this.#clear.delete(timer.id);
-    }
+    for (const timer of transition.timers) this.#setTimer(timer.id, timer.atMs);
     for (const message of transition.outbox) {
       const id = `${source.uid}/${String(source.revision).padStart(10, "0")}/${this.#outbox.length}`;
       const text = JSON.stringify(message);
       this.#bytes += text.length;
       this.#outbox.push({ id, target: message.target, namespace: source.namespace, text });
     }
-    for (const workspace of transition.releaseWorkspaces) this.#release.add(workspace);
+    for (const workspace of transition.releaseWorkspaces) (this.#release ??= new Set()).add(workspace);
     // Kept even when a later message of the same turn leaves nothing over: one `continue` too many changes nothing.
     this.#more ||= transition.more;
-    if (this.#more) this.#timers.set(CONTINUE_TIMER, 1);
+    if (this.#more) this.#setTimer(CONTINUE_TIMER, 1);
   }
 
   /** The request, built once: a repeat after UNAVAILABLE must be the same operation. */
@@ -132,33 +142,59 @@ export class TurnDraft {
     snapshot?: string;
     claimFor: WorkerSlot[];
   }): TurnRequest {
-    const pick = <Part>(part: (envelope: Envelope) => Part | undefined): Part[] =>
-      this.envelopes.map(part).filter((value) => value !== undefined);
-    const definitions = pick((envelope) => envelope.opening?.definitions)[0];
-    return {
-      opId: about.opId,
-      fence: about.fence,
-      namespace: about.head.namespace,
-      id: about.head.id,
-      expectedRevision: about.expectedRevision,
+    const { opId, fence, head, expectedRevision, snapshot, claimFor } = about;
+    const revoke = this.#revoke;
+    const timers: TurnRequest["timers"] = [];
+    for (const [id, atMs] of this.timers) timers.push({ id, atMs });
+    const request: TurnRequest = {
+      opId,
+      fence,
+      namespace: head.namespace,
+      id: head.id,
+      expectedRevision,
       events: this.#events,
-      head: about.head,
-      ...(about.snapshot === undefined ? {} : { snapshot: about.snapshot }),
-      ...(about.expectedRevision === 0 && definitions ? { definitions } : {}),
-      take: pick((envelope) => envelope.take),
-      settle: pick((envelope) => envelope.settle),
-      enqueue: [...this.#enqueue.values()],
-      cancel: [...this.#cancel].filter((id) => !this.#revoke.has(id)),
-      revoke: [...this.#revoke],
-      withdraw: [...this.#withdraw.keys()],
-      timers: [...this.#timers].map(([id, atMs]) => ({ id, atMs })),
-      clearTimers: [...this.#clear],
-      fire: pick((envelope) => envelope.fire),
+      head,
+      take: this.#take,
+      settle: this.#settle,
+      enqueue: this.#enqueue,
+      cancel: [...(this.#cancel ?? NONE)].filter((id) => !revoke?.has(id)),
+      revoke: [...(revoke ?? NONE)],
+      withdraw: [...(this.#withdraw?.keys() ?? NONE)],
+      timers,
+      clearTimers: [...this.cleared],
+      fire: this.#fire,
       outbox: this.#outbox,
-      outboxDone: pick((envelope) => envelope.outboxDone),
-      releaseWorkspaces: [...this.#release],
-      claimFor: about.claimFor,
+      outboxDone: this.#outboxDone,
+      releaseWorkspaces: [...(this.#release ?? NONE)],
+      claimFor,
     };
+    if (snapshot !== undefined) request.snapshot = snapshot;
+    if (expectedRevision === 0 && this.#definitions) request.definitions = this.#definitions;
+    return request;
+  }
+
+  #addEnvelope(envelope: Envelope): void {
+    const { take, settle, fire, outboxDone, opening } = envelope;
+    this.envelopes.push(envelope);
+    if (take !== undefined) this.#take.push(take);
+    if (settle !== undefined) this.#settle.push(settle);
+    if (fire !== undefined) this.#fire.push(fire);
+    if (outboxDone !== undefined) this.#outboxDone.push(outboxDone);
+    if (opening) this.#definitions ??= opening.definitions;
+  }
+
+  #cancelJob(id: string, by: Envelope): void {
+    const made = this.#enqueue.findIndex((job) => job.id === id);
+    if (made >= 0) {
+      this.#enqueue.splice(made, 1);
+      (this.#unmade ??= new Set()).add(id);
+    } else if (isQueueTimer(by.fire)) (this.#withdraw ??= new Map()).set(id, by);
+    else (this.#cancel ??= new Set()).add(id);
+  }
+
+  #setTimer(id: string, atMs: number): void {
+    (this.#timers ??= new Map()).set(id, atMs);
+    this.#clear?.delete(id);
   }
 
   #text(event: string): void {
@@ -167,15 +203,16 @@ export class TurnDraft {
   }
 }
 
-function touchesStore(envelope: Envelope): boolean {
-  const { take, settle, fire, outboxDone } = envelope;
-  return [take, settle, fire, outboxDone].some((part) => part !== undefined);
-}
-
-/** What list and get show. `revision` here is the expected one; the store sets its own. */
-export function headOf(loaded: Loaded): ExecutionHead {
+/**
+ * What list and get show. `revision` here is the expected one; the store sets its own. `was`: what a transition changes of
+ * it, as it stood before one that is not in this commit.
+ */
+export function headOf(
+  loaded: Loaded,
+  was: Pick<Execution, "state" | "gate"> & { endedAtMs?: number | undefined } = loaded.execution,
+): ExecutionHead {
   const of = loaded.execution;
-  return {
+  const head: ExecutionHead = {
     namespace: of.namespace,
     id: of.id,
     uid: of.uid,
@@ -187,12 +224,13 @@ export function headOf(loaded: Loaded): ExecutionHead {
     requestDigest: of.requestDigest,
     uses: loaded.uses,
     labels: of.labels,
-    state: of.state,
-    gate: of.gate,
-    ...(of.parent ? { parent: of.parent } : {}),
+    state: was.state,
+    gate: was.gate,
     startedAtMs: of.startedAtMs,
-    ...(of.endedAtMs === undefined ? {} : { endedAtMs: of.endedAtMs }),
   };
+  if (of.parent) head.parent = of.parent;
+  if (was.endedAtMs !== undefined) head.endedAtMs = was.endedAtMs;
+  return head;
 }
 
 /**

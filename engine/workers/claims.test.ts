@@ -72,10 +72,10 @@ test("what one open question offers, no other offers: a job that ends asks for i
   const all = claims.offer([]);
   expect(room(all)).toEqual([[2, 2000]]);
   one.state = "reporting";
-  const first = claims.offer([one.jobId]);
+  const first = claims.offer([one]);
   expect(room(first)).toEqual([[1, 1000]]);
   two.state = "reporting";
-  const second = claims.offer([two.jobId]);
+  const second = claims.offer([two]);
   expect(room(second)).toEqual([[1, 1000]]);
   expect(claims.offer([])).toEqual([]);
   claims.answered(first, [given("three")]);
@@ -90,7 +90,7 @@ test("after several questions at once that left room, it asks with the whole of 
   const one = hold(given("one"));
   const all = claims.offer([]);
   one.state = "reporting";
-  const part = claims.offer([one.jobId]);
+  const part = claims.offer([one]);
   expect(room([...all, ...part])).toEqual([
     [3, 3000],
     [1, 1000],
@@ -107,7 +107,7 @@ test("it does not ask again when the last part was offered all that is left", as
   const one = hold(given("one"));
   const all = claims.offer([]);
   one.state = "reporting";
-  const part = claims.offer([one.jobId]);
+  const part = claims.offer([one]);
   claims.answered(all, [given("two", 1500), given("three", 1500)]);
   claims.answered(part, [given("four", 1000)]);
   await settled();

@@ -42,11 +42,11 @@ export class Claims {
   }
 
   /** The workers that ask in a store call that is made anyway. Each `offer` must be closed by one `answered`. */
-  offer(settled: readonly string[]): WorkerSlot[] {
+  offer(settled: readonly { jobId: string }[]): WorkerSlot[] {
     const { holders, workers } = this.#context;
     const first = new Set<string>();
     const found: Candidate[] = [];
-    for (const jobId of settled) {
+    for (const { jobId } of settled) {
       const record = workers.get(holders.get(jobId) ?? "");
       if (!record || first.has(record.id)) continue;
       first.add(record.id);

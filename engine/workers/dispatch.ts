@@ -3,7 +3,7 @@ import type { AssignedJob } from "../../transport/api/worker.ts";
 import type { Job, Outcome } from "../../workflow/job.ts";
 import type { WorkersContext } from "./context.ts";
 import type { Held, WorkerRecord } from "./record.ts";
-import { active, hears } from "./record.ts";
+import { hears } from "./record.ts";
 
 /** From the assignment being sent to the worker's `accepted`. */
 const ACCEPT_MS = 5_000;
@@ -46,9 +46,13 @@ export class Dispatch {
 
   /** Sends what waits, as far as the worker has slots. */
   sendWaiting(record: WorkerRecord): void {
+    if (!hears(record)) return;
+    let busy = 0;
+    for (const { state } of record.held.values()) if (state === "sent" || state === "running") busy += 1;
     for (const held of record.held.values()) {
       if (held.state !== "waiting" || !held.job) continue;
-      if (!hears(record) || active(record).length >= record.hello.slots) return;
+      if (busy >= record.hello.slots) return;
+      busy += 1;
       held.state = "sent";
       this.#deadline(held, Math.min(ACCEPT_MS, held.job.startMs), () => {
         const started = held.job !== undefined && held.job.startMs <= ACCEPT_MS;

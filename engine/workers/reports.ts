@@ -52,7 +52,7 @@ export class Reports {
         await clock.sleep(NO_SESSION_MS);
         continue;
       }
-      const claimFor = this.#claims.offer([report.jobId]);
+      const claimFor = this.#claims.offer([report]);
       const { jobId, token, outcome, facts } = report;
       const request = { opId: random.id(), session, jobId, token, outcome, facts, claimFor };
       try {

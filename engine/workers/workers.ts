@@ -93,7 +93,7 @@ export class Workers {
     this.#claims.ask();
   }
 
-  offer(settled: readonly string[]): WorkerSlot[] {
+  offer(settled: readonly { jobId: string }[]): WorkerSlot[] {
     return this.#claims.offer(settled);
   }
 

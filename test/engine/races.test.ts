@@ -176,12 +176,15 @@ describe("the turn of an execution", () => {
   });
 
   it("that throws half-way answers all that ride in it", async () => {
+    const begun = Promise.withResolvers<void>();
     const signalled = Promise.withResolvers<void>();
     const { inner, store } = slowed({
       // Until it ends, messages and the queue timeout gather for the next turn.
       turn: async (call) => {
         const answer = await call();
-        if (++turns === 2) await signalled.promise;
+        turns += 1;
+        if (turns === 2) begun.resolve();
+        if (turns === 2) await signalled.promise;
         return answer;
       },
       jobs: async () => {
@@ -195,6 +198,7 @@ describe("the turn of an execution", () => {
     cluster.register("late", { steps: { a: run({ timeout: { queue: "20ms" } }), w: { wait: { signal: "go" } } } });
     await cluster.start("x1", "late");
     const first = cluster.deliver("x1", { kind: "pause", id: "p1", by: "me" });
+    await begun.promise;
     const riding = cluster.deliver("x1", { kind: "resume", id: "p2", by: "me" });
     // Longer than the queue timeout: it has joined them.
     await systemClock.sleep(40);
