@@ -85,20 +85,23 @@ function drawTask(dice: Dice, needs: string[], steps: Steps, of: Surroundings, g
   const [group] = groups;
   const behaviour = drawBehaviour(dice);
   const fanOut = drawFanOut(dice);
-  const timeout = drawTimeout(dice, behaviour);
   const agent = drawAgent(dice, of);
+  const task = dice.chance(0.15) ? dice.pick(of.handlers) : "work";
+  const workspace = group !== undefined && dice.chance(0.6) ? group : undefined;
+  const mayWait = task !== "work" || workspace !== undefined || !CERTAIN.has(String(agent?.["label"] ?? "linux"));
+  const timeout = drawTimeout(dice, behaviour, mayWait);
   const [need] = needs.filter((id) => steps[id]?.["task"] !== undefined && !fansOut(steps[id]));
   const from: JsonObject = need !== undefined && dice.chance(0.4) ? { from: `\${{ steps.${need}.outputs.v }}` } : {};
   const onLost = dice.int(1, 10);
   return {
-    task: dice.chance(0.15) ? dice.pick(of.handlers) : "work",
+    task,
     input: { ...(behaviour as JsonObject), ...from },
     ...fanOut,
     ...(dice.chance(0.45) || (behaviour.failFirst ?? 0) > 0 ? { retry: drawRetry(dice) } : {}),
     ...(timeout === undefined ? {} : { timeout }),
     ...(agent === undefined ? {} : { agent }),
     ...(onLost <= 3 ? { onLost: "fail" } : onLost === 4 && group !== undefined ? { onLost: "rerun" } : {}),
-    ...(group !== undefined && dice.chance(0.6) ? { workspace: group } : {}),
+    ...(workspace === undefined ? {} : { workspace }),
   };
 }
 
@@ -138,12 +141,18 @@ function drawRetry(dice: Dice): JsonObject {
   };
 }
 
-/** What hangs has a run timeout, or nothing would ever end it. */
-function drawTimeout(dice: Dice, behaviour: Behaviour): JsonObject | undefined {
+/** Labels that some worker has, whatever else is asked. */
+const CERTAIN: ReadonlySet<string> = new Set(["linux", "big", "linux && big"]);
+
+/**
+ * What hangs has a run timeout, or nothing would ever end it. What may find no worker waits for one for seconds, not for the
+ * usual five minutes: those were half of all events, and told nothing.
+ */
+function drawTimeout(dice: Dice, behaviour: Behaviour, mayWait: boolean): JsonObject | undefined {
   const timeout: Record<string, Json> = {};
   if (behaviour.hang === true || dice.chance(0.15)) timeout["run"] = dice.pick(["500ms", "2s", "6s"]);
   if (dice.chance(0.1)) timeout["total"] = dice.pick(["1s", "5s", "20s"]);
-  if (dice.chance(0.1)) timeout["queue"] = dice.pick(["2s", "10s", "60s"]);
+  if (mayWait || dice.chance(0.1)) timeout["queue"] = dice.pick(["2s", "10s", "30s"]);
   if (dice.chance(0.06)) timeout["start"] = dice.pick(["1s", "4s", "10s"]);
   return Object.keys(timeout).length === 0 ? undefined : timeout;
 }
