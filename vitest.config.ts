@@ -4,7 +4,7 @@ const NEVER = ["**/node_modules/**", "dist/**"];
 /** Tests of functions and objects alone: no socket, no child, no file that another would meet. */
 const PURE = ["{base,workflow,sdk}/**/*.test.ts", "engine/scheduler/**/*.test.ts", "orchestrator/**/*.test.ts"];
 /** Whole programs as child processes, and hundreds of simulated lives; `npm run check` leaves them to `npm test`. */
-const WHOLE = ["test/e2e/**/*.test.ts", "test/simulation/simulation.test.ts"];
+const WHOLE = ["test/e2e/**/*.test.ts", "test/simulation/simulation.test.ts", "test/simulation/plants/plants.test.ts"];
 
 export default defineConfig({
   test: {

@@ -1,9 +1,14 @@
 import type { Cluster } from "./cluster.ts";
 import type { SimulatedNode } from "./node.ts";
 import { STORE } from "./store-door.ts";
+import type { TraceEvent } from "./trace.ts";
 
 /** One fault with an end of its own, which may be brought about early. */
 type Open = { end: () => void };
+
+/** An engine that has died is replaced within its lease; looked for so often. */
+const TAKEOVER_MS = 15_000;
+const TAKEOVER_LOOK_MS = 10;
 
 /**
  * What can be done to a cluster. The nemesis and hand-written scenarios use the same verbs; each is told in the trace and
@@ -110,6 +115,42 @@ export class Faults {
     record({ kind: "rolledBack", keptEvents: at });
   }
 
+  /**
+   * As soon as an engine has taken over shards, the store fails over to a copy that had not heard of it, and nothing gets
+   * through to the store from that engine. The next owner gets the same epochs, and only the nonce tells the two apart when
+   * what the first one said arrives. `frozen`: the engine stands still meanwhile; else it goes on until its lease is over.
+   */
+  rollBackTakeover(how: { forMs: number; frozen: boolean }): void {
+    const { trace, timeline } = this.#cluster;
+    const from = trace.length;
+    const untilMs = timeline.nowMs + TAKEOVER_MS;
+    const look = (): void => {
+      const at = trace.findIndex((event, index) => index >= from && tookOver(event));
+      // It must know what it took over, or it has nothing to say.
+      const loaded = at >= 0 && trace.some((event, index) => index > at && loads(event, trace[at]));
+      if (loaded) this.#undoTakeover(at, how);
+      else if (timeline.nowMs < untilMs && !this.#cluster.calm) timeline.after(TAKEOVER_LOOK_MS, look);
+    };
+    look();
+  }
+
+  #undoTakeover(at: number, how: { forMs: number; frozen: boolean }): void {
+    const { trace, bareStore, record, network } = this.#cluster;
+    const event = trace[at];
+    if (event?.kind !== "store") return;
+    const node = this.#cluster.node(event.node);
+    if (node.life?.state !== "up") return;
+    this.#tell("takeover rolled back", event.node, `${how.forMs} ms`);
+    if (how.frozen) node.freeze();
+    network.wall(event.node, STORE);
+    this.#later(how.forMs, () => {
+      if (how.frozen) node.thaw();
+      network.unwall(event.node, STORE);
+    });
+    bareStore.rollBack(at);
+    record({ kind: "rolledBack", keptEvents: at });
+  }
+
   storeAway(forMs: number): void {
     const { network } = this.#cluster;
     this.#tell("store away", STORE, `${forMs} ms`);
@@ -149,6 +190,17 @@ export class Faults {
     this.#cluster.onFault(fault);
     this.#cluster.record({ kind: "fault", fault, to, ...(detail === "" ? {} : { detail }) });
   }
+}
+
+function tookOver(event: TraceEvent): boolean {
+  if (event.kind !== "store" || event.method !== "acquireShards") return false;
+  const { acquired = [] } = event.answer as { acquired?: unknown[] };
+  return acquired.length > 0;
+}
+
+function loads(event: TraceEvent, taken: TraceEvent | undefined): boolean {
+  if (event.kind !== "store" || taken?.kind !== "store" || event.node !== taken.node) return false;
+  return event.method === "readExecution" || event.method === "turn";
 }
 
 function isMissing(node: SimulatedNode): boolean {

@@ -37,6 +37,7 @@ export const FAULT_KINDS = [
   "connections cut",
   "clock jump",
   "store rolled back",
+  "takeover rolled back",
   "store away",
   "answer lost",
   "request duplicated",
@@ -87,6 +88,7 @@ const BLOWS: readonly [weight: number, blow: Blow][] = [
   [1, cut],
   [1, jumpClock],
   [1, rollBack],
+  [2, rollBackTakeover],
   [1, storeAway],
 ];
 
@@ -159,6 +161,17 @@ function jumpClock(cluster: Cluster, random: Random): Planned["strike"] {
 function rollBack(_cluster: Cluster, random: Random): Planned["strike"] {
   const lostMs = pick(random, [1, 20, 200, 2_000]) * random.float();
   return (faults) => faults.rollBack(lostMs);
+}
+
+function rollBackTakeover(cluster: Cluster, random: Random): Planned["strike"] {
+  const dead = pick(random, cluster.names("engine"));
+  const back = backMs(random);
+  // The next owner takes over when the lease of 10 s is over; what is late arrives while it settles in.
+  const how = { forMs: between(random, 9_000, 14_000), frozen: chance(random, 0.3) };
+  return (faults) => {
+    faults.crash(dead, { backMs: back });
+    faults.rollBackTakeover(how);
+  };
 }
 
 function storeAway(_cluster: Cluster, random: Random): Planned["strike"] {
