@@ -6,6 +6,7 @@ import type { CallContext, ServiceHandlers } from "../transport/transport.ts";
 import type { Definition } from "../workflow/definition.ts";
 import { HodeiError, isHodeiError } from "../workflow/errors.ts";
 import type { HistoryEvent } from "../workflow/event.ts";
+import type { JsonObject } from "../workflow/json.ts";
 import { DISPLAY_STATES, displayState, type Execution } from "../workflow/execution.ts";
 import { fold } from "../workflow/fold.ts";
 import { LIMITS } from "../workflow/limits.ts";
@@ -87,7 +88,7 @@ export class Executions implements Handlers {
   async waitFor(namespace: string, id: string, signal: AbortSignal): Promise<ExecutionView> {
     const end = this.#watchEnd(namespace, id, signal);
     try {
-      return await end.reached(false);
+      return await end.reached(false, false);
     } finally {
       end.unwatch();
     }
@@ -98,18 +99,41 @@ export class Executions implements Handlers {
     const { store, clock } = this.#options;
     const pulse = new Pulse(clock);
     const unwatch = store.watch({ kind: "end", namespace, id }, () => pulse.wake());
-    const reached = async (startedSince: boolean): Promise<ExecutionView> => {
+    const reached = async (startedSince: boolean, brief: boolean): Promise<ExecutionView> => {
       let woken = false;
       for (let look = !startedSince; ; look = true) {
-        if (look && (woken || hasEnded(await this.#head(namespace, id)))) {
-          const found = await this.read(namespace, id);
-          if (hasEnded(found.head)) return await this.#viewOf(namespace, found);
-        }
+        const view = look ? await (brief ? this.#briefEnd(namespace, id) : this.#end(namespace, id, woken)) : undefined;
+        if (view) return view;
         woken = await pulse.wait(LOOK_AGAIN_MS, signal);
         throwIfGivenUp(signal);
       }
     };
     return { reached, unwatch };
+  }
+
+  /** Undefined while it runs. `likely`: somebody says that it has ended, so that a look at its head first would be one more. */
+  async #end(namespace: string, id: string, likely: boolean): Promise<ExecutionView | undefined> {
+    if (!likely && !hasEnded(await this.#head(namespace, id))) return undefined;
+    const found = await this.read(namespace, id);
+    return hasEnded(found.head) ? await this.#viewOf(namespace, found) : undefined;
+  }
+
+  async #briefEnd(namespace: string, id: string): Promise<ExecutionView | undefined> {
+    const head = await this.#head(namespace, id);
+    if (!hasEnded(head)) return undefined;
+    const end = head.state === "succeeded" ? await this.#endOf(head) : undefined;
+    if (!end) return await this.#end(namespace, id, true);
+    const output = end.output === undefined ? {} : { outputJson: JSON.stringify(end.output) };
+    return { ...summaryOf(head), digest: head.digest, inputJson: "", ...output, steps: [] };
+  }
+
+  /** From its last commit alone: to read and fold all the events of a wide execution takes longer than most of its steps. */
+  async #endOf({ namespace, id, revision }: ExecutionHead): Promise<{ output?: JsonObject } | undefined> {
+    const last = { namespace, id, afterRevision: revision - 1, limit: 1 };
+    const page = await this.#options.store.readHistory(last);
+    const events = page?.commits.at(-1)?.events.map((event) => JSON.parse(event) as HistoryEvent) ?? [];
+    const end = events.findLast((event) => event.type === "executionEnded");
+    return end?.state === "succeeded" ? end : undefined;
   }
 
   readonly cancel: Handlers["cancel"] = async ({ id, reason, messageId: given }, context) => {

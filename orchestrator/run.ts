@@ -12,8 +12,8 @@ import { toHodeiError } from "../workflow/errors.ts";
 export const RUNS_IN_FLIGHT = 256;
 
 export type EndWatch = {
-  /** Its view once it has ended. `startedSince`: it was created after the watch began. */
-  reached: (startedSince: boolean) => Promise<ExecutionView>;
+  /** Its view once it has ended. `startedSince`: it was created after the watch began. `brief`: as RunRequest has it. */
+  reached: (startedSince: boolean, brief: boolean) => Promise<ExecutionView>;
   unwatch: () => void;
 };
 
@@ -50,14 +50,14 @@ export async function runStarts(stream: Duplex<RunResponse, RunRequest>, work: W
 }
 
 async function answer(stream: Duplex<RunResponse, RunRequest>, request: RunRequest, work: Work): Promise<void> {
-  const { requestId, start, wait } = request;
+  const { requestId, start, wait, brief = false } = request;
   const end = wait ? work.watchEnd(start.id) : undefined;
   let response: RunResponse;
   try {
     const started = await work.start(start);
     await stream.send({ requestId, kind: "started", started });
     if (!end) return;
-    response = { requestId, kind: "ended", ended: await end.reached(started.created) };
+    response = { requestId, kind: "ended", ended: await end.reached(started.created, brief) };
   } catch (error) {
     const { code, message } = toHodeiError(error);
     response = { requestId, kind: "error", error: { code, message } };

@@ -18,7 +18,7 @@ export type RunOptions = {
   signal?: AbortSignal;
 };
 
-/** `unknown`: nothing can be told by this way; the start may or may not have come to pass. */
+/** `view` of a success is brief: no steps, no input. `unknown`: nothing can be told by this way; the start may or may not have come to pass. */
 export type Ran = { kind: "ended"; view: ExecutionView } | { kind: "unknown"; started: boolean };
 
 type Run = {
@@ -106,7 +106,7 @@ class RunStream {
       signal.addEventListener("abort", abort, { once: true });
       run.stopListening = () => signal.removeEventListener("abort", abort);
     }
-    this.#stream.send({ requestId, start, wait: true }).catch(() => {
+    this.#stream.send({ requestId, start, wait: true, brief: true }).catch(() => {
       // Not sent, for example too large: the way of calls says why.
       this.#settle(requestId)?.ran.resolve({ kind: "unknown", started: false });
     });

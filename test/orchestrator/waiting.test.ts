@@ -22,6 +22,9 @@ const definition = definitionOf(document);
 const digest = digestOf(definition);
 const context = (signal: AbortSignal) => ({ signal, peer: "test", identity: ANONYMOUS });
 
+type End = Extract<HistoryEvent, { type: "executionEnded" }>;
+type Ended = End["state"];
+
 /** Executions over a store of which the reads are counted; starts and ends are written as the owner would. */
 async function rig({ hints = true } = {}) {
   const clock = new ManualClock();
@@ -38,13 +41,13 @@ async function rig({ hints = true } = {}) {
   const uid = "uid-x";
   const start = { namespace: "default", id: "x", uid, definition: { name: "greet", version: "1.0.0", digest } };
   const more = { lock: { entries: {} }, input: {}, labels: {}, requestDigest: "", runNumber: 1 };
-  const write = async (expectedRevision: number, events: HistoryEvent[], ended: boolean): Promise<void> => {
-    const head = ended ? ({ digest, state: "succeeded", endedAtMs: clock.now() } as const) : { digest };
+  const write = async (expectedRevision: number, events: HistoryEvent[], state?: Ended): Promise<void> => {
+    const head = state === undefined ? { digest } : { digest, state, endedAtMs: clock.now() };
     const texts = events.map((event) => JSON.stringify(event));
     const definitions = expectedRevision === 0 ? { definitions: { [digest]: normalForm(definition) } } : {};
     await memory.turn(turnOf(owner, "x", { expectedRevision, head, events: texts, ...definitions }));
   };
-  const begin = () => write(0, [{ atMs: clock.now(), type: "executionStarted", start: { ...start, ...more } }], false);
+  const begin = () => write(0, [{ atMs: clock.now(), type: "executionStarted", start: { ...start, ...more } }]);
   const never = async (): Promise<never> => {
     throw new Error("nothing is routed here");
   };
@@ -61,15 +64,15 @@ async function rig({ hints = true } = {}) {
     reads,
     executions,
     begin,
-    commit: (revision: number) => write(revision, [], false),
-    end: (revision: number) =>
-      write(revision, [{ atMs: clock.now(), type: "executionEnded", state: "succeeded", output: {} }], true),
+    commit: (revision: number) => write(revision, []),
+    end: (revision: number, end: Pick<End, "state" | "output" | "error"> = { state: "succeeded", output: {} }) =>
+      write(revision, [{ atMs: clock.now(), type: "executionEnded", ...end }], end.state),
   };
 }
 
 const settled = () => new Promise<void>((resolve) => nextTurn(resolve));
 
-function runOne(executions: Executions): { answers: RunResponse[]; done: Promise<void> } {
+function runOne(executions: Executions, brief = false): { answers: RunResponse[]; done: Promise<void> } {
   const requests = new Pipe<RunRequest>();
   const answers: RunResponse[] = [];
   const stream = {
@@ -79,7 +82,7 @@ function runOne(executions: Executions): { answers: RunResponse[]; done: Promise
     cancel: () => {},
   };
   const start = { id: "x", workflow: "greet", range: "", inputJson: "{}", labels: {} };
-  requests.push({ requestId: 1, start, wait: true });
+  requests.push({ requestId: 1, start, wait: true, brief });
   requests.end();
   return { answers, done: executions.run(stream, context(new AbortController().signal)) };
 }
@@ -95,6 +98,29 @@ it("reads an execution that it has started once: when it has ended, whatever was
   await done;
   expect(answers[1]).toMatchObject({ kind: "ended", ended: { id: "x", state: "succeeded" } });
   expect(reads).toEqual(["execution"]);
+});
+
+it("reads no more than the head and the last commit for one who asks for the output alone", async () => {
+  const { executions, reads, commit, end } = await rig();
+  const { answers, done } = runOne(executions, true);
+  await settled();
+  await commit(1);
+  await end(2, { state: "succeeded", output: { n: 1 } });
+  await done;
+  const ended = { id: "x", state: "succeeded", revision: 3, outputJson: '{"n":1}', inputJson: "", steps: [] };
+  expect(answers[1]).toMatchObject({ kind: "ended", ended });
+  expect(reads).toEqual(["history", "history"]);
+});
+
+it("gives one who asks for the output alone everything when there is none", async () => {
+  const { executions, end } = await rig();
+  const { answers, done } = runOne(executions, true);
+  await settled();
+  const error = { code: "JOB_FAILED", message: "exit 1" } as const;
+  await end(1, { state: "failed", error });
+  await done;
+  const ended = { state: "failed", error, inputJson: "{}", steps: [{ id: "hello" }] };
+  expect(answers[1]).toMatchObject({ kind: "ended", ended });
 });
 
 it("finds the end within ten seconds when every hint is lost", async () => {

@@ -119,7 +119,8 @@ export type LogsResponse = {
   cursor: string;
 };
 
-export type RunRequest = { requestId: number; start: StartRequest; wait: boolean };
+/** `brief`: of a success the output will do; its steps are left out, and its input is empty. */
+export type RunRequest = { requestId: number; start: StartRequest; wait: boolean; brief?: boolean };
 export type RunResponse = { requestId: number } & (
   | { kind: "started"; started: StartResponse }
   | { kind: "ended"; ended: ExecutionView }

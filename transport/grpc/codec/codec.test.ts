@@ -351,7 +351,10 @@ const MESSAGES: Messages = {
       }),
     },
     run: {
-      request: fc.record({ requestId: int, start, wait: flag }),
+      request: fc.record(
+        { requestId: int, start, wait: flag, brief: fc.constant(true) },
+        { requiredKeys: ["requestId", "start", "wait"] },
+      ),
       response: fc.oneof(
         fc.record({ requestId: int, ...of("started"), started }),
         fc.record({ requestId: int, ...of("ended"), ended: view }),

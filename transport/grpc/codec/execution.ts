@@ -200,8 +200,12 @@ export const executionCodec: ServiceCodec<"execution"> = {
       service.runExecutions,
       codec(
         wire.RunExecutionsRequest,
-        (value) => ({ ...value, start: startToWire(value.start) }),
-        (message) => ({ ...message, start: startFromWire(required(message.start, "start")) }),
+        (value) => ({ ...value, start: startToWire(value.start), brief: value.brief ?? false }),
+        ({ brief, ...message }) => ({
+          ...message,
+          start: startFromWire(required(message.start, "start")),
+          ...(brief ? { brief } : {}),
+        }),
       ),
       codec(wire.RunExecutionsResponse, runResponseToWire, runResponseFromWire),
     ),

@@ -229,6 +229,8 @@ export interface RunExecutionsRequest {
     | undefined;
   /** Answer again when it has ended. */
   wait: boolean;
+  /** When it has succeeded, that answer holds its output, and neither steps nor input. */
+  brief: boolean;
 }
 
 /** One answer on the stream. */
@@ -2002,7 +2004,7 @@ export const StreamExecutionLogsResponse: MessageFns<StreamExecutionLogsResponse
 };
 
 function createBaseRunExecutionsRequest(): RunExecutionsRequest {
-  return { requestId: 0, start: undefined, wait: false };
+  return { requestId: 0, start: undefined, wait: false, brief: false };
 }
 
 export const RunExecutionsRequest: MessageFns<RunExecutionsRequest> = {
@@ -2015,6 +2017,9 @@ export const RunExecutionsRequest: MessageFns<RunExecutionsRequest> = {
     }
     if (message.wait !== false) {
       writer.uint32(24).bool(message.wait);
+    }
+    if (message.brief !== false) {
+      writer.uint32(32).bool(message.brief);
     }
     return writer;
   },
@@ -2054,6 +2059,14 @@ export const RunExecutionsRequest: MessageFns<RunExecutionsRequest> = {
             }
 
             message.wait = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.brief = reader.bool();
             continue;
           }
         }
