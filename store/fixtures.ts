@@ -16,9 +16,9 @@ export const op = (): string => `op-${++counter}`;
 export type Owner = { session: string; fences: Fence[] };
 
 /** An engine with a session that owns `shards`. */
-export async function openOwner(store: Store, name: string, shards: number[] = [0]): Promise<Owner> {
+export async function openOwner(store: Store, name: string, shards: number[] = [0], ttlMs = TTL_MS): Promise<Owner> {
   const engine = { name, address: `${name}:1`, pid: 1, version: "0.1.0", startedAtMs: 0 };
-  const { session } = await store.openSession({ opId: op(), engine, ttlMs: TTL_MS });
+  const { session } = await store.openSession({ opId: op(), engine, ttlMs });
   const answer = await store.acquireShards({ opId: op(), session, shards });
   if ("status" in answer) throw new Error("a fresh session is fenced");
   return { session, fences: answer.acquired };

@@ -1,6 +1,6 @@
 import { HodeiError } from "../../workflow/errors.ts";
 import type { OperationRow, SettledToken, StoredAnswer } from "./rows.ts";
-import { REMEMBERED, type State } from "./state.ts";
+import type { State } from "./state.ts";
 
 /**
  * The first answer to an operation id, while it is among the newest REMEMBERED.operations. Errors: INVALID_ARGUMENT
@@ -29,9 +29,9 @@ function isOf<Kind extends StoredAnswer["kind"]>(
 /** Only for calls that wrote something: repeating one that did not is harmless, and then costs no commit. */
 export function remember(state: State, opId: string, answer: StoredAnswer, settled: SettledToken[] = []): void {
   const row = { order: state.order++, opId, answer, settled };
-  // A ring of slots (padded: neighbours stay neighbours on disk): the new row overwrites the oldest on disk, so forgetting costs no write of its own.
-  state.journal.put("operations", String(state.operationSlot).padStart(5, "0"), row);
-  state.operationSlot = (state.operationSlot + 1) % REMEMBERED.operations;
+  // Numbered one by one, so that an adapter forgets the oldest by number, without a write of its own for each.
+  state.journal.put("operations", String(state.operationNumber), row);
+  state.operationNumber += 1;
   keep(state, row);
 }
 
@@ -45,6 +45,6 @@ export function restoreOperations(state: State, rows: Iterable<[string, Operatio
   const sorted = [...rows].sort(([, a], [, b]) => a.order - b.order);
   for (const [, row] of sorted) keep(state, row);
   const newest = sorted.at(-1);
-  state.operationSlot = newest === undefined ? 0 : (Number(newest[0]) + 1) % REMEMBERED.operations;
+  state.operationNumber = newest === undefined ? 1 : Number(newest[0]) + 1;
   return newest?.[1].order ?? 0;
 }

@@ -10,14 +10,18 @@ import { addTo, count } from "./sets.ts";
 import { keep } from "./workspaces.ts";
 
 /**
- * Fills an empty state from stored rows, writing nothing. `lastSerial`: of all executions, finished ones too. Sessions
+ * Fills an empty state from stored rows, writing nothing. `lastSerial`: of all that are not in `rows`. Sessions
  * that had not ended are alive for one more ttl: their renewals are not stored. Errors: DATA_CORRUPT when a row points at
  * one that is not there.
  */
 export function restore(state: State, rows: StoredRows, lastSerial: number): void {
   for (const [, cluster] of rows.clusters) state.cluster = cluster;
   restoreOwnership(state, rows);
-  for (const [, row] of rows.executions) keepExecution(state, row);
+  let serial = lastSerial;
+  for (const [, row] of rows.executions) {
+    keepExecution(state, row);
+    serial = Math.max(serial, row.serial);
+  }
   for (const [, { execution, timer }] of rows.timers) open(state, execution).timers.set(timer.id, timer.atMs);
   let order = 0;
   for (const [, row] of rows.outbox) {
@@ -34,7 +38,7 @@ export function restore(state: State, rows: StoredRows, lastSerial: number): voi
     order = Math.max(order, row.order);
   }
   state.order = order + 1;
-  state.serial = lastSerial + 1;
+  state.serial = serial + 1;
 }
 
 function restoreOwnership(state: State, rows: StoredRows): void {

@@ -28,7 +28,7 @@ export type Rows = {
   inbox: InboxRow;
   /** By workspace key. */
   workspaces: WorkspaceRow;
-  /** By slot: a ring of the newest operation ids. */
+  /** By number, counted up: the newest operations. */
   operations: OperationRow;
   /** By namespace. */
   registries: RegistryRow;

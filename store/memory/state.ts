@@ -112,7 +112,8 @@ export type State = {
   unbound: Map<string, Set<string>>;
 
   operations: Recent<StoredAnswer>;
-  operationSlot: number;
+  /** Of the next one. */
+  operationNumber: number;
   settled: Recent<SettledToken>;
   logTails: Map<string, LogTail>;
 
@@ -156,7 +157,7 @@ export function emptyState({ clock, random, cold, journal, hints }: StateOptions
     pinned: new Map(),
     unbound: new Map(),
     operations: new Recent(REMEMBERED.operations),
-    operationSlot: 0,
+    operationNumber: 1,
     settled: new Recent(REMEMBERED.settledTokens),
     logTails: new Map(),
     registries: new Map(),

@@ -1,189 +1,156 @@
-import { endOf, newestFirst, passes, type Cold, type ListPage } from "../memory/cold.ts";
+import type { Cold } from "../memory/cold.ts";
 import type { ExecutionRow } from "../memory/rows.ts";
-import type { ExecutionFilter } from "../store.ts";
-import type { Database, Row } from "./database.ts";
+import type { Database } from "./database.ts";
+import { Definitions } from "./definitions.ts";
+import { Finished } from "./finished.ts";
+import { Commits, Snapshots } from "./history.ts";
+import type { Change, Pending, WriteAhead } from "./journal.ts";
 import { sqliteLogs } from "./logs.ts";
-import { parsed } from "./rows.ts";
+import { PendingRows } from "./rows.ts";
 
-/** Between the events of one commit: no JSON text holds it raw. */
-const BETWEEN_EVENTS = "\u001e";
+/**
+ * Cold tables. Writes wait in the journal, and reads see what waits. Only logs and the bodies of locked definitions go
+ * to their tables at once, in a transaction that is committed before the record of their group: bytes that an
+ * execution which never came to be has left there harm nobody.
+ */
+export class ColdTables {
+  readonly #database: Database;
+  readonly #ahead: WriteAhead;
+  readonly #write: Database["run"];
+  readonly #commits: Commits;
+  readonly #snapshots: Snapshots;
+  readonly #definitions: Definitions;
+  readonly #finished: Finished;
+  readonly #counters: PendingRows<number>;
+  readonly #bodies: PendingRows<string>;
+  #lastSerial = 0;
 
-/** Cold tables. Writes go to the transaction of the running group at once, so reads that follow see them. */
-export function createSqliteCold(database: Database, beforeWrite: () => void): Cold {
-  const write: Database["run"] = (sql, ...values) => {
-    beforeWrite();
-    database.run(sql, ...values);
-  };
-  return {
-    ...history(database, write),
-    ...definitions(database, write),
-    ...sqliteLogs(database, write),
-    ...counters(database, write),
-
-    finish(key, row) {
-      const { head, serial } = row;
-      write(
-        `INSERT INTO finished (key, serial, namespace, shard, state, workflow, parent, started_at, ended_at, row)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-        key,
-        serial,
-        head.namespace,
-        head.shard,
-        head.state,
-        head.workflow,
-        head.parent?.executionId ?? null,
-        head.startedAtMs,
-        endOf(head),
-        JSON.stringify(row),
-      );
-    },
-    finished(key) {
-      const found = database.get("SELECT key, row FROM finished WHERE key = ?", key);
-      return found === undefined ? undefined : rowOf(found);
-    },
-    reopen: (key) => write("DELETE FROM finished WHERE key = ?", key),
-    list: (filter, page, open) => list(database, filter, page, open),
-    ended: (shard, beforeMs, limit) =>
-      database
-        .all(
-          `SELECT key, row FROM finished WHERE shard = ? AND ended_at < ? ORDER BY ended_at, serial LIMIT ?`,
-          shard,
-          beforeMs,
-          limit,
-        )
-        .map((found) => ({ key: String(found["key"]), row: rowOf(found) })),
-    erase(key, serial) {
-      write("DELETE FROM finished WHERE key = ?", key);
-      for (const table of ["commits", "snapshots", "logs"]) write(`DELETE FROM ${table} WHERE serial = ?`, serial);
-      const digests = database.all("SELECT digest FROM locked WHERE serial = ?", serial);
-      write("DELETE FROM locked WHERE serial = ?", serial);
-      for (const { digest } of digests) {
-        write(
-          "DELETE FROM locked_bodies WHERE digest = ?1 AND NOT EXISTS (SELECT 1 FROM locked WHERE digest = ?1)",
-          String(digest),
-        );
-      }
-    },
-  };
-}
-
-function rowOf(found: Row): ExecutionRow {
-  return parsed(found["row"], `finished ${String(found["key"])}`);
-}
-
-type Write = Database["run"];
-
-function history(
-  database: Database,
-  write: Write,
-): Pick<Cold, "appendCommit" | "commits" | "putSnapshot" | "snapshot"> {
-  return {
-    appendCommit: (serial, revision, events) =>
-      write(
-        "INSERT INTO commits (serial, revision, events) VALUES (?, ?, ?)",
-        serial,
-        revision,
-        events.join(BETWEEN_EVENTS),
-      ),
-    commits: (serial, afterRevision, limit) =>
-      database
-        .all(
-          "SELECT revision, events FROM commits WHERE serial = ? AND revision > ? ORDER BY revision LIMIT ?",
-          serial,
-          afterRevision,
-          limit,
-        )
-        .map(({ revision, events }) => ({ revision: Number(revision), events: String(events).split(BETWEEN_EVENTS) })),
-    putSnapshot: (serial, { revision, text }) =>
-      write("INSERT OR REPLACE INTO snapshots (serial, revision, text) VALUES (?, ?, ?)", serial, revision, text),
-    snapshot(serial) {
-      const found = database.get("SELECT revision, text FROM snapshots WHERE serial = ?", serial);
-      return found === undefined ? undefined : { revision: Number(found["revision"]), text: String(found["text"]) };
-    },
-  };
-}
-
-/** Bodies that executions lock are shared by digest: 3,000 starts a second must not write them 3,000 times. */
-function definitions(
-  database: Database,
-  write: Write,
-): Pick<Cold, "putDefinitions" | "definitions" | "putBody" | "body" | "removeBody"> {
-  return {
-    putDefinitions(serial, bodies) {
-      for (const [digest, body] of Object.entries(bodies)) {
-        write("INSERT OR IGNORE INTO locked (serial, digest) VALUES (?, ?)", serial, digest);
-        const known = database.get("SELECT 1 FROM locked_bodies WHERE digest = ?", digest);
-        if (known === undefined) write("INSERT INTO locked_bodies (digest, body) VALUES (?, ?)", digest, body);
-      }
-    },
-    definitions(serial) {
-      const rows = database.all(
-        "SELECT digest, body FROM locked JOIN locked_bodies USING (digest) WHERE serial = ?",
-        serial,
-      );
-      return Object.fromEntries(rows.map(({ digest, body }) => [String(digest), String(body)]));
-    },
-    putBody: (key, body) => write("INSERT OR REPLACE INTO registry_bodies (key, body) VALUES (?, ?)", key, body),
-    body(key) {
-      const found = database.get("SELECT body FROM registry_bodies WHERE key = ?", key);
-      return found === undefined ? undefined : String(found["body"]);
-    },
-    removeBody: (key) => write("DELETE FROM registry_bodies WHERE key = ?", key),
-  };
-}
-
-function counters(database: Database, write: Write): Pick<Cold, "counter" | "setCounter" | "dropCounter"> {
-  return {
-    counter: (key) => Number(database.get("SELECT value FROM counters WHERE key = ?", key)?.["value"] ?? 0),
-    setCounter: (key, value) => write("INSERT OR REPLACE INTO counters (key, value) VALUES (?, ?)", key, value),
-    dropCounter: (key) => write("DELETE FROM counters WHERE key = ?", key),
-  };
-}
-
-const FINISHED_STATES = ["succeeded", "failed", "cancelled"];
-
-/** Finished ones come from disk only until the page is full, then the open ones are merged in. */
-function list(
-  database: Database,
-  filter: ExecutionFilter,
-  page: ListPage | undefined,
-  open: Iterable<ExecutionRow>,
-): ReturnType<Cold["list"]> {
-  const placed = (row: ExecutionRow) => {
-    const { namespace, id, startedAtMs } = row.head;
-    return { head: row.head, startedAtMs, key: `${namespace}/${id}` };
-  };
-  const found = [...open]
-    .filter((row) => passes(filter, row.head))
-    .map(placed)
-    .filter((row) => page === undefined || newestFirst(row, page) > 0);
-  let left = filter.limit;
-  for (const stored of finishedRows(database, filter, page)) {
-    const row = rowOf(stored);
-    if (!passes(filter, row.head)) continue;
-    found.push(placed(row));
-    if (--left <= 0) break;
+  constructor(database: Database, ahead: WriteAhead, write: Database["run"]) {
+    this.#database = database;
+    this.#ahead = ahead;
+    this.#write = write;
+    this.#commits = new Commits(database, ahead);
+    this.#snapshots = new Snapshots(database, ahead);
+    this.#definitions = new Definitions(database, ahead, write);
+    this.#finished = new Finished(database, ahead);
+    this.#counters = new PendingRows<number>(ahead, "counters", {
+      put: (key, value) => database.run("INSERT OR REPLACE INTO counters (key, value) VALUES (?, ?)", key, value),
+      remove: (key) => database.run("DELETE FROM counters WHERE key = ?", key),
+    });
+    this.#bodies = new PendingRows<string>(ahead, "bodies", {
+      put: (key, body) => database.run("INSERT OR REPLACE INTO registry_bodies (key, body) VALUES (?, ?)", key, body),
+      remove: (key) => database.run("DELETE FROM registry_bodies WHERE key = ?", key),
+    });
   }
-  return found
-    .sort(newestFirst)
-    .slice(0, filter.limit)
-    .map(({ head }) => head);
-}
 
-function finishedRows(database: Database, filter: ExecutionFilter, page: ListPage | undefined): Iterable<Row> {
-  const states = filter.states?.filter((state) => FINISHED_STATES.includes(state)) ?? FINISHED_STATES;
-  if (states.length === 0 || filter.limit <= 0) return [];
-  const clauses = ["namespace = ?", "state IN (SELECT value FROM json_each(?))"];
-  const values: (string | number)[] = [filter.namespace, JSON.stringify(states)];
-  const also = (clause: string, ...more: (string | number)[]): void => {
-    clauses.push(clause);
-    values.push(...more);
-  };
-  if (page !== undefined) also("(started_at, key) < (?, ?)", page.startedAtMs, page.key);
-  if (filter.workflow !== undefined) also("workflow = ?", filter.workflow);
-  if (filter.parent !== undefined) also("parent = ?", filter.parent);
-  if (filter.startedAfterMs !== undefined) also("started_at > ?", filter.startedAfterMs);
-  if (filter.startedBeforeMs !== undefined) also("started_at < ?", filter.startedBeforeMs);
-  const sql = `SELECT key, row FROM finished WHERE ${clauses.join(" AND ")} ORDER BY started_at DESC, key DESC`;
-  return database.iterate(sql, ...values);
+  /** The highest number of an execution that its tables or the journal have named. */
+  get lastSerial(): number {
+    const last = this.#database.get("SELECT max(serial) AS serial FROM finished");
+    return Math.max(this.#lastSerial, Number(last?.["serial"] ?? 0));
+  }
+
+  cold(): Cold {
+    return {
+      ...sqliteLogs(this.#database, this.#write),
+
+      appendCommit: (serial, revision, events) => this.#commits.append(serial, revision, events),
+      commits: (serial, afterRevision, limit) => this.#commits.after(serial, afterRevision, limit),
+      putSnapshot: (serial, snapshot) => this.#snapshots.put(serial, snapshot),
+      snapshot: (serial) => this.#snapshots.of(serial),
+      putDefinitions: (serial, bodies) => this.#definitions.put(serial, bodies),
+      definitions: (serial) => this.#definitions.of(serial),
+
+      finish: (key, row) => this.#finished.put(key, row),
+      finished: (key) => this.#finished.get(key),
+      reopen: (key) => this.#finished.remove(key),
+      list: (filter, page, open) => this.#finished.list(filter, page, open),
+      ended: (shard, beforeMs, limit) => this.#finished.ended(shard, beforeMs, limit),
+      erase: (key, serial) => {
+        this.#finished.remove(key, true);
+        this.#erase(serial);
+      },
+
+      putBody: (key, body) => this.#bodies.put(key, body),
+      body: (key) => this.#body(key),
+      removeBody: (key) => this.#bodies.remove(key),
+
+      counter: (key) => this.#counter(key),
+      setCounter: (key, value) => this.#counters.put(key, value),
+      dropCounter: (key) => this.#counters.remove(key),
+    };
+  }
+
+  /** A change that the journal tells. False when it is of no table here. */
+  replay([table, key, ...rest]: Change, text: (length: number) => string): boolean {
+    switch (table) {
+      case "commits": {
+        const [revision = 0, ...lengths] = rest.map(Number);
+        this.#commits.replay(this.#named(key), revision, lengths.map(text));
+        return true;
+      }
+      case "snapshots": {
+        const [revision = 0, length = 0] = rest.map(Number);
+        this.#snapshots.put(this.#named(key), { revision, text: text(length) });
+        return true;
+      }
+      case "locked":
+        this.#definitions.lock(this.#named(key), rest.map(String));
+        return true;
+      case "erased":
+        this.#erase(this.#named(key));
+        return true;
+      case "finished":
+        if (rest.length === 0) this.#finished.remove(String(key));
+        else this.#finished.put(String(key), rest[0] as ExecutionRow);
+        return true;
+      case "counters":
+        if (rest.length === 0) this.#counters.remove(String(key));
+        else this.#counters.put(String(key), Number(rest[0]));
+        return true;
+      case "bodies":
+        if (rest.length === 0) this.#bodies.remove(String(key));
+        else this.#bodies.put(String(key), String(rest[0]));
+        return true;
+      default:
+        return false;
+    }
+  }
+
+  /** No number is given twice, not even that of an execution which is erased by now. */
+  #named(serial: unknown): number {
+    this.#lastSerial = Math.max(this.#lastSerial, Number(serial));
+    return Number(serial);
+  }
+
+  #erase(serial: number): void {
+    this.#commits.forget(serial);
+    this.#snapshots.forget(serial);
+    const forgotten = this.#definitions.forget(serial);
+    const pending: Pending = {
+      since: 0,
+      live: true,
+      removes: true,
+      write: () => {
+        this.#definitions.erase(serial, forgotten);
+        for (const table of ["commits", "snapshots", "logs"]) {
+          this.#database.run(`DELETE FROM ${table} WHERE serial = ?`, serial);
+        }
+      },
+      written: () => {},
+    };
+    this.#ahead.note(["erased", serial]);
+    this.#ahead.track(pending);
+    this.#ahead.hurry(pending);
+  }
+
+  #body(key: string): string | undefined {
+    if (this.#bodies.has(key)) return this.#bodies.get(key);
+    const found = this.#database.get("SELECT body FROM registry_bodies WHERE key = ?", key);
+    return found === undefined ? undefined : String(found["body"]);
+  }
+
+  #counter(key: string): number {
+    if (this.#counters.has(key)) return this.#counters.get(key) ?? 0;
+    return Number(this.#database.get("SELECT value FROM counters WHERE key = ?", key)?.["value"] ?? 0);
+  }
 }

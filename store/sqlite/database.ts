@@ -2,6 +2,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlite";
 import { HodeiError } from "../../workflow/errors.ts";
+import { MIGRATIONS } from "./migrate.ts";
 import { APPLICATION_ID, SCHEMA, SCHEMA_VERSION } from "./schema.ts";
 
 export const IN_MEMORY = ":memory:";
@@ -48,17 +49,24 @@ export class Database {
     `);
     if (maxPages !== undefined) this.#connection.exec(`PRAGMA max_page_count = ${maxPages}`);
     this.#connection.exec("BEGIN EXCLUSIVE");
-    const version = this.#pragma("user_version");
+    const version = Number(this.#pragma("user_version"));
     if (version === 0 && this.get("SELECT 1 FROM sqlite_schema") === undefined) this.#connection.exec(SCHEMA);
     else if (this.#pragma("application_id") !== APPLICATION_ID) {
       throw new HodeiError("DATA_CORRUPT", "the database was not made by Hodei");
-    } else if (version !== SCHEMA_VERSION) {
-      throw new HodeiError(
-        "DATA_CORRUPT",
-        `the database is of schema ${String(version)}; this version reads ${SCHEMA_VERSION}`,
-      );
-    }
+    } else this.#migrate(version);
     this.#connection.exec("COMMIT");
+  }
+
+  /** Within the transaction of the start, so that a start that is cut short leaves the version that was there. */
+  #migrate(from: number): void {
+    for (let version = from; version !== SCHEMA_VERSION; version += 1) {
+      const migrate = MIGRATIONS[version];
+      if (migrate === undefined) {
+        throw new HodeiError("DATA_CORRUPT", `the database is of schema ${from}; this version reads ${SCHEMA_VERSION}`);
+      }
+      migrate(this);
+    }
+    this.#connection.exec(`PRAGMA user_version = ${SCHEMA_VERSION}`);
   }
 
   #pragma(name: string): unknown {

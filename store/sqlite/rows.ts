@@ -1,76 +1,133 @@
 import { HodeiError } from "../../workflow/errors.ts";
-import type { Journal, Rows, StoredRows, TableName } from "../memory/rows.ts";
+import type { Change, Pending, WriteAhead } from "./journal.ts";
 import type { Database } from "./database.ts";
-import { HOT_TABLES } from "./schema.ts";
 
-/** The changes of hot rows since the last commit. A row that changes many times is written once, as it is at the end. */
-export class RowChanges implements Journal {
-  readonly #changes = new Map<TableName, Map<string, object | undefined>>();
-  #size = 0;
+/** How a table takes a row. */
+export type RowWriter<Row> = { put(key: string, row: Row): void; remove(key: string): void };
 
-  get size(): number {
-    return this.#size;
+/**
+ * The rows of one table that the journal tells and the table does not know yet. A row that changes often is written
+ * once, as it is at the end; one that is gone before its turn comes is not written at all.
+ */
+export class PendingRows<Row> {
+  readonly #ahead: WriteAhead;
+  readonly #name: string;
+  readonly #writer: RowWriter<Row>;
+  readonly #pending = new Map<string, PendingRow<Row>>();
+  /** Keys that the table has. Undefined: not known here, so that every removal is written. */
+  readonly #stored: Set<string> | undefined;
+
+  constructor(ahead: WriteAhead, name: string, writer: RowWriter<Row>, stored?: Set<string>) {
+    this.#ahead = ahead;
+    this.#name = name;
+    this.#writer = writer;
+    this.#stored = stored;
   }
 
-  put<Name extends TableName>(table: Name, key: string, row: Rows[Name]): void {
-    this.#note(table, key, row);
+  has(key: string): boolean {
+    return this.#pending.has(key);
   }
 
-  remove(table: TableName, key: string): void {
-    this.#note(table, key, undefined);
+  get(key: string): Row | undefined {
+    return this.#pending.get(key)?.row;
   }
 
-  #note(table: TableName, key: string, row: object | undefined): void {
-    let changes = this.#changes.get(table);
-    if (changes === undefined) this.#changes.set(table, (changes = new Map()));
-    changes.set(key, row);
-    this.#size += 1;
+  *rows(): Generator<[string, Row]> {
+    for (const [key, { row }] of this.#pending) if (row !== undefined) yield [key, row];
   }
 
-  writeTo(database: Database): void {
-    for (const [name, changes] of this.#changes) {
-      const table = HOT_TABLES[name];
-      const put = `INSERT INTO ${table} (key, row) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET row = excluded.row`;
-      const remove = `DELETE FROM ${table} WHERE key = ?`;
-      for (const [key, row] of changes) {
-        if (row === undefined) database.run(remove, key);
-        else database.run(put, key, JSON.stringify(row));
-      }
+  put(key: string, row: Row): void {
+    this.#change(this.#pending.get(key) ?? this.#track(key), row);
+  }
+
+  /** `hurry`: as `WriteAhead.hurry` has it. */
+  remove(key: string, hurry = false): void {
+    const pending = this.#pending.get(key) ?? (this.#mayBeStored(key) ? this.#track(key) : undefined);
+    if (pending === undefined) return;
+    this.#change(pending, undefined);
+    if (!pending.stored) this.#drop(pending);
+    else if (hurry) this.#ahead.hurry(pending);
+  }
+
+  write({ key, row }: PendingRow<Row>): void {
+    if (row === undefined) this.#writer.remove(key);
+    else this.#writer.put(key, row);
+  }
+
+  written({ key, row }: PendingRow<Row>): void {
+    if (row === undefined) this.#stored?.delete(key);
+    else this.#stored?.add(key);
+    this.#pending.delete(key);
+  }
+
+  #mayBeStored(key: string): boolean {
+    return this.#ahead.replaying || this.#stored === undefined || this.#stored.has(key);
+  }
+
+  #track(key: string): PendingRow<Row> {
+    const pending = new PendingRow<Row>(this, key, this.#mayBeStored(key));
+    this.#pending.set(key, pending);
+    this.#ahead.track(pending);
+    return pending;
+  }
+
+  /** Once per record, however often the row changes in its group. */
+  #change(pending: PendingRow<Row>, row: Row | undefined): void {
+    pending.row = row;
+    if (pending.changedIn !== this.#ahead.number) {
+      pending.changedIn = this.#ahead.number;
+      pending.change = [this.#name, pending.key];
+      this.#ahead.note(pending.change);
     }
-    this.clear();
+    if (row === undefined) pending.change.length = 2;
+    else pending.change[2] = row;
   }
 
-  clear(): void {
-    this.#changes.clear();
-    this.#size = 0;
+  #drop(pending: PendingRow<Row>): void {
+    pending.live = false;
+    this.#pending.delete(pending.key);
   }
 }
 
-/** Every hot row, read as it is asked for. Errors: DATA_CORRUPT naming table and key. */
-export function storedRows(database: Database): StoredRows {
-  const of = <Name extends TableName>(name: Name): Iterable<[string, Rows[Name]]> => read(database, name);
+/** A class, because a busy store makes 40,000 of them a second. */
+class PendingRow<Row> implements Pending {
+  readonly key: string;
+  /** Whether the table has, or may have, a row under the key. */
+  readonly stored: boolean;
+  readonly #of: PendingRows<Row>;
+  row: Row | undefined;
+  since = 0;
+  live = true;
+  change: Change = [];
+  changedIn = 0;
+
+  constructor(of: PendingRows<Row>, key: string, stored: boolean) {
+    this.#of = of;
+    this.key = key;
+    this.stored = stored;
+  }
+
+  get removes(): boolean {
+    return this.row === undefined;
+  }
+
+  write(): void {
+    this.#of.write(this);
+  }
+
+  written(): void {
+    this.#of.written(this);
+  }
+}
+
+/** A table of keys and rows as JSON. */
+export function jsonWriter<Row>(database: Database, table: string): RowWriter<Row> {
+  const put = `INSERT INTO ${table} (key, row) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET row = excluded.row`;
+  const remove = `DELETE FROM ${table} WHERE key = ?`;
   return {
-    clusters: of("clusters"),
-    sessions: of("sessions"),
-    shards: of("shards"),
-    executions: of("executions"),
-    timers: of("timers"),
-    outbox: of("outbox"),
-    jobs: of("jobs"),
-    claims: of("claims"),
-    inbox: of("inbox"),
-    workspaces: of("workspaces"),
-    operations: of("operations"),
-    registries: of("registries"),
-    definitions: of("definitions"),
-    workerRequests: of("workerRequests"),
+    put: (key, row) => database.run(put, key, JSON.stringify(row)),
+    remove: (key) => database.run(remove, key),
   };
-}
-
-function* read<Name extends TableName>(database: Database, name: Name): Iterable<[string, Rows[Name]]> {
-  for (const { key, row } of database.iterate(`SELECT key, row FROM ${HOT_TABLES[name]}`)) {
-    yield [String(key), parsed(row, `${HOT_TABLES[name]} ${String(key)}`)];
-  }
 }
 
 /** A row is what this version wrote (the schema version says so), so its shape is not checked again. */

@@ -2,11 +2,12 @@ import type { TableName } from "../memory/rows.ts";
 
 /** "HODE": tells our files from any other SQLite file. */
 export const APPLICATION_ID = 0x484f4445;
-/** Raised with every change that an older version cannot read; there is no other version to migrate from yet. */
-export const SCHEMA_VERSION = 1;
+/** Raised with every change that an older version cannot read; `migrate.ts` leads here from each version before. */
+export const SCHEMA_VERSION = 2;
 
 /** One table each: key and the row as JSON. All of them are in memory too. */
-export const HOT_TABLES: Readonly<Record<TableName, string>> = {
+export type HotTable = Exclude<TableName, "operations">;
+export const HOT_TABLES: Readonly<Record<HotTable, string>> = {
   clusters: "clusters",
   sessions: "sessions",
   shards: "shards",
@@ -17,7 +18,6 @@ export const HOT_TABLES: Readonly<Record<TableName, string>> = {
   claims: "claims",
   inbox: "inbox",
   workspaces: "workspaces",
-  operations: "operations",
   registries: "registries",
   definitions: "definitions",
   workerRequests: "worker_requests",
@@ -26,6 +26,18 @@ export const HOT_TABLES: Readonly<Record<TableName, string>> = {
 const hot = Object.values(HOT_TABLES)
   .map((table) => `CREATE TABLE ${table} (key TEXT PRIMARY KEY, row TEXT NOT NULL) WITHOUT ROWID;`)
   .join("\n");
+
+/** Where the journal, a file of its own, must be read from: one row while there is a journal. */
+export const JOURNAL =
+  "CREATE TABLE journal (only INTEGER PRIMARY KEY CHECK (only = 1), start INTEGER NOT NULL, number INTEGER NOT NULL);";
+/** The newest operations, some in each row, by the number of the first. */
+export const OPERATIONS = "CREATE TABLE operations (first INTEGER PRIMARY KEY, rows TEXT NOT NULL);";
+/** A row holds the commits that were written together, by the last one's revision. */
+export const COMMITS = `
+CREATE TABLE commits (
+  serial INTEGER NOT NULL, revision INTEGER NOT NULL, commits TEXT NOT NULL,
+  PRIMARY KEY (serial, revision)
+) WITHOUT ROWID;`;
 
 /** What is read on demand. Executions are named by their serial, so that neighbours in time are neighbours on disk. */
 const cold = `
@@ -39,10 +51,6 @@ CREATE INDEX finished_ended ON finished (shard, ended_at);
 CREATE INDEX finished_children ON finished (namespace, parent) WHERE parent IS NOT NULL;
 CREATE INDEX finished_serial ON finished (serial);
 
-CREATE TABLE commits (
-  serial INTEGER NOT NULL, revision INTEGER NOT NULL, events TEXT NOT NULL,
-  PRIMARY KEY (serial, revision)
-) WITHOUT ROWID;
 CREATE TABLE snapshots (serial INTEGER PRIMARY KEY, revision INTEGER NOT NULL, text TEXT NOT NULL);
 
 CREATE TABLE locked (serial INTEGER NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (serial, digest)) WITHOUT ROWID;
@@ -59,6 +67,6 @@ CREATE INDEX logs_listed ON logs (serial);
 CREATE INDEX logs_attempt ON logs (serial, step, iteration, attempt);
 `;
 
-export const SCHEMA = `${hot}${cold}
+export const SCHEMA = `${hot}${JOURNAL}${OPERATIONS}${COMMITS}${cold}
 PRAGMA application_id = ${APPLICATION_ID};
 PRAGMA user_version = ${SCHEMA_VERSION};`;

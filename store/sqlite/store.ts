@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import type { Clock } from "../../base/clock.ts";
 import type { Logger } from "../../base/log.ts";
 import type { Random } from "../../base/random.ts";
@@ -9,9 +10,10 @@ import { restore } from "../memory/restore.ts";
 import { endSession } from "../memory/sessions.ts";
 import { emptyState, type State } from "../memory/state.ts";
 import type { Store } from "../store.ts";
-import { createSqliteCold } from "./cold.ts";
+import { ColdTables } from "./cold.ts";
 import { Database, IN_MEMORY } from "./database.ts";
-import { RowChanges, storedRows } from "./rows.ts";
+import { Hot } from "./hot.ts";
+import { WriteAhead } from "./journal.ts";
 
 export type SqliteOptions = {
   /** A folder for this store alone, made if need be; ":memory:" for tests. */
@@ -21,6 +23,8 @@ export type SqliteOptions = {
   logger: Logger;
   /** Bound of the file, in pages of 4 KiB. */
   maxPages?: number;
+  /** Bound of the journal; a smaller one costs throughput. */
+  journalBytes?: number;
 };
 
 /**
@@ -39,14 +43,18 @@ export function openSqliteStore(options: SqliteOptions): Store {
   });
 }
 
+const JOURNAL_FILE = "hodei.journal";
+
 type Waiting = { resolve: () => void; reject: (error: HodeiError) => void };
+
+type Loaded = { state: State; ahead: WriteAhead };
 
 class CommitGroup {
   readonly #options: SqliteOptions;
   readonly #database: Database;
-  readonly #changes = new RowChanges();
   readonly #hints = createHints();
-  #state: State | undefined;
+  /** Undefined after a failure, until the next call. */
+  #loaded: Loaded | undefined;
   /** The calls whose answers wait for the next commit. */
   #waiting: Waiting[] = [];
   #planned = false;
@@ -56,19 +64,20 @@ class CommitGroup {
     this.#options = options;
     this.#database = new Database(options.directory, options.maxPages);
     try {
-      this.#state = this.#load();
+      const { state } = (this.#loaded = this.#load());
       // The file was held by another process, if by any: whatever engines it had are gone.
       const nowMs = options.clock.now();
-      for (const session of this.#state.sessions.values()) endSession(this.#state, session, nowMs);
+      for (const session of state.sessions.values()) endSession(state, session, nowMs);
       this.#commit();
     } catch (error) {
+      this.#loaded?.ahead.close();
       this.#database.close();
       throw error;
     }
   }
 
   get state(): State {
-    return (this.#state ??= this.#reload());
+    return (this.#loaded ??= this.#reload()).state;
   }
 
   async run<T>(call: () => T): Promise<T> {
@@ -91,7 +100,7 @@ class CommitGroup {
   }
 
   get #dirty(): boolean {
-    return this.#changes.size > 0 || this.#database.inTransaction;
+    return this.#loaded?.ahead.changed === true || this.#database.inTransaction;
   }
 
   #committed(): Promise<void> {
@@ -113,26 +122,39 @@ class CommitGroup {
     }
     for (const { resolve } of this.#waiting.splice(0)) resolve();
     this.#hints.deliver();
+    this.#settle();
   }
 
   #commit(): void {
-    if (this.#changes.size > 0) {
-      this.#begin();
-      this.#changes.writeTo(this.#database);
-    }
     if (this.#database.inTransaction) this.#database.commit();
+    this.#loaded?.ahead.commit();
   }
 
-  #begin(): void {
-    if (!this.#database.inTransaction) this.#database.begin();
+  /** Everything is durable here. What cannot be written now waits in the journal, until there is no room in it either. */
+  #settle(): void {
+    try {
+      this.#loaded?.ahead.settle();
+    } catch (error) {
+      this.#options.logger.warn(
+        { error },
+        "the tables could not be brought up to date; the journal keeps what they miss",
+      );
+    }
   }
+
+  /** For what does not wait in the journal. */
+  readonly #write: Database["run"] = (sql, ...values) => {
+    if (!this.#database.inTransaction) this.#database.begin();
+    this.#database.run(sql, ...values);
+  };
 
   /** Nothing of this group has happened. Answers the error that its calls are refused with. */
   #fail(cause: unknown): HodeiError {
     const message = cause instanceof Error ? cause.message : String(cause);
     const refused = new HodeiError("UNAVAILABLE", `the store could not write: ${message}`, { cause });
     this.#options.logger.error({ error: cause, calls: this.#waiting.length }, "a commit failed");
-    this.#state = undefined;
+    this.#loaded?.ahead.close();
+    this.#loaded = undefined;
     this.#hints.forget();
     for (const { reject } of this.#waiting.splice(0)) reject(refused);
     return refused;
@@ -142,38 +164,51 @@ class CommitGroup {
    * After a failure, at the next call. A new replication id tells every engine to drop what it remembers; it is not
    * stored, so that reads go on while the disk is full.
    */
-  #reload(): State {
-    this.#changes.clear();
+  #reload(): Loaded {
     try {
       this.#database.rollback();
-      const state = this.#load();
+      const loaded = this.#load();
+      const { state } = loaded;
       const { replicationId } = state.cluster;
       state.cluster = { ...state.cluster, replicationId: `${replicationId}-${this.#options.random.hex(4)}` };
       this.#options.logger.info({ sessions: state.sessions.size, jobs: state.jobs.size }, "the store is loaded again");
-      return state;
+      return loaded;
     } catch (error) {
       throw new HodeiError("UNAVAILABLE", "the store cannot be read", { cause: error });
     }
   }
 
-  #load(): State {
-    const { clock, random } = this.#options;
+  #load(): Loaded {
+    const { clock, random, directory, journalBytes: bytes } = this.#options;
     const database = this.#database;
-    const cold = createSqliteCold(database, () => this.#begin());
-    const state = emptyState({ clock, random, cold, journal: this.#changes, hints: this.#hints });
-    const last = database.get(
-      `SELECT max((SELECT coalesce(max(serial), 0) FROM finished),
-                  (SELECT coalesce(max(row ->> 'serial'), 0) FROM open_executions)) AS serial`,
-    );
-    restore(state, storedRows(database), Number(last?.["serial"] ?? 0));
-    if (state.cluster.replicationId === "") saveCluster(state, { replicationId: random.hex(8) });
-    return state;
+    const path = directory === IN_MEMORY ? undefined : join(directory, JOURNAL_FILE);
+    const ahead = new WriteAhead(database, { path, bytes });
+    try {
+      const cold = new ColdTables(database, ahead, this.#write);
+      const hot = new Hot(database, ahead);
+      ahead.replay((change, text) => {
+        if (!cold.replay(change, text)) hot.replay(change);
+      });
+      const state = emptyState({ clock, random, cold: cold.cold(), journal: hot, hints: this.#hints });
+      restore(state, hot.stored(), cold.lastSerial);
+      if (state.cluster.replicationId === "") saveCluster(state, { replicationId: random.hex(8) });
+      return { state, ahead };
+    } catch (error) {
+      ahead.close();
+      throw error;
+    }
   }
 
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
     this.#flush();
+    try {
+      this.#loaded?.ahead.end();
+    } catch (error) {
+      this.#options.logger.warn({ error }, "the journal stays; the next start reads it");
+    }
+    this.#loaded?.ahead.close();
     this.#database.close();
   }
 }

@@ -1,0 +1,134 @@
+import {
+  closeSync,
+  constants,
+  existsSync,
+  fdatasyncSync,
+  fsyncSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeSync,
+} from "node:fs";
+import { dirname } from "node:path";
+import { crc32 } from "node:zlib";
+
+/** Number (6 bytes), 2 of nothing, length of the text (4), checksum of number, length and text (4); little endian. */
+const HEADER_BYTES = 16;
+const CHECKED_HEADER_BYTES = 12;
+
+export type Placed = { number: number; offset: number; bytes: number };
+
+/**
+ * Records one behind the other in a file of bounded size, which is written around and around: what is overwritten needs
+ * no new blocks and no new length, so a sync costs half of what it costs while a file grows (40 µs of CPU against 70 for
+ * 18 KB; as a row of a table, in pages that are copied once more later, 100).
+ *
+ * A record is whole when its checksum is right, and belongs here when its number is the next one: the first that is not
+ * is the end. That may be a record that a crash cut short (nobody was answered then), or an old one.
+ */
+export class JournalFile {
+  readonly #file: number;
+  readonly #path: string;
+  readonly #capacityBytes: number;
+  #buffer = Buffer.allocUnsafe(64 * 1024);
+  /** Where the next record goes, and where the oldest that is needed begins. Equal: none is needed. */
+  #head = 0;
+  #start = 0;
+
+  /** `fresh`: whatever the file held before is of no use any more. */
+  constructor(path: string, { capacityBytes, fresh }: { capacityBytes: number; fresh: boolean }) {
+    this.#path = path;
+    this.#capacityBytes = capacityBytes;
+    this.#file = openSync(path, constants.O_RDWR | constants.O_CREAT | (fresh ? constants.O_TRUNC : 0), 0o600);
+    if (!fresh) return;
+    fsyncSync(this.#file);
+    syncFolder(dirname(path));
+  }
+
+  static exists(path: string): boolean {
+    return existsSync(path);
+  }
+
+  /** Every record from `offset` on, where the one of that number is, or will be. The next one is appended behind them. */
+  *read({ offset, number }: { offset: number; number: number }): Generator<Placed & { text: string }> {
+    const bytes = readFileSync(this.#path);
+    this.#start = offset;
+    this.#head = offset;
+    for (let next = number; ; next += 1) {
+      const found = recordAt(bytes, this.#head, next) ?? recordAt(bytes, 0, next);
+      if (found === undefined) return;
+      this.#head = found.offset + found.bytes;
+      yield found;
+    }
+  }
+
+  /** On disk when this returns. Undefined, and nothing written, when there is no room for it. */
+  append(number: number, text: string): Placed | undefined {
+    const length = Buffer.byteLength(text);
+    const bytes = HEADER_BYTES + length;
+    const offset = this.#placeFor(bytes);
+    if (offset === undefined) return undefined;
+    if (this.#buffer.length < bytes) this.#buffer = Buffer.allocUnsafe(bytes * 2);
+    const buffer = this.#buffer;
+    buffer.writeUIntLE(number, 0, 6);
+    buffer.writeUInt16LE(0, 6);
+    buffer.writeUInt32LE(length, 8);
+    buffer.write(text, HEADER_BYTES);
+    buffer.writeUInt32LE(checksum(buffer, 0, length), CHECKED_HEADER_BYTES);
+    for (let done = 0; done < bytes;) done += writeSync(this.#file, buffer, done, bytes - done, offset + done);
+    fdatasyncSync(this.#file);
+    this.#head = offset + bytes;
+    return { number, offset, bytes };
+  }
+
+  /** Where a record that is appended next would stand, for `read`. */
+  get head(): number {
+    return this.#head;
+  }
+
+  /** The records before `offset` may be overwritten from now on. */
+  free(offset: number): void {
+    this.#start = offset;
+  }
+
+  close(): void {
+    closeSync(this.#file);
+  }
+
+  remove(): void {
+    rmSync(this.#path, { force: true });
+  }
+
+  /** Never up to `#start` from below: head and start would be equal, as if nothing were needed. */
+  #placeFor(bytes: number): number | undefined {
+    const [head, start] = [this.#head, this.#start];
+    if (head < start) return head + bytes < start ? head : undefined;
+    if (head + bytes <= this.#capacityBytes) return head;
+    return bytes < start ? 0 : undefined;
+  }
+}
+
+function recordAt(bytes: Buffer, offset: number, number: number): (Placed & { text: string }) | undefined {
+  if (offset + HEADER_BYTES > bytes.length || bytes.readUIntLE(offset, 6) !== number) return undefined;
+  const length = bytes.readUInt32LE(offset + 8);
+  const end = offset + HEADER_BYTES + length;
+  if (end > bytes.length) return undefined;
+  if (bytes.readUInt32LE(offset + CHECKED_HEADER_BYTES) !== checksum(bytes, offset, length)) return undefined;
+  return { number, offset, bytes: end - offset, text: bytes.toString("utf8", offset + HEADER_BYTES, end) };
+}
+
+function checksum(bytes: Buffer, offset: number, length: number): number {
+  const text = offset + HEADER_BYTES;
+  return crc32(bytes.subarray(text, text + length), crc32(bytes.subarray(offset, offset + CHECKED_HEADER_BYTES)));
+}
+
+/** A new name is in the folder for good only then. */
+function syncFolder(path: string): void {
+  if (process.platform === "win32") return;
+  const folder = openSync(path, "r");
+  try {
+    fsyncSync(folder);
+  } finally {
+    closeSync(folder);
+  }
+}
