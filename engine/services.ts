@@ -2,25 +2,14 @@ import type { EngineStartRequest } from "../transport/api/engine.ts";
 import type { EngineView } from "../transport/api/cluster.ts";
 import type { TemplateView } from "../transport/api/template.ts";
 import type { ResponseOf, ServiceHandlers } from "../transport/transport.ts";
-import type { Lock } from "../workflow/definition.ts";
 import { HodeiError } from "../workflow/errors.ts";
-import type { Json } from "../workflow/json.ts";
 import type { Message } from "../workflow/message.ts";
+import { own } from "../workflow/execution.ts";
+import { readDeliverable, readLock, readObject } from "./deliverable.ts";
 import type { EventBus } from "./events.ts";
 import type { Executor } from "./executor.ts";
 import type { Ownership } from "./ownership.ts";
 import type { Workers } from "./workers/workers.ts";
-
-/** What a caller may send; the others are the engine's own. */
-const DELIVERABLE: ReadonlySet<Message["kind"]> = new Set([
-  "signal",
-  "cancel",
-  "pause",
-  "resume",
-  "retry",
-  "childEnded",
-  "childRefused",
-]);
 
 export type EngineServiceParts = {
   executor: Executor;
@@ -38,10 +27,7 @@ export function engineHandlers(parts: EngineServiceParts): ServiceHandlers<"engi
   return {
     start: (request) => start(executor, request),
     async deliver({ namespace, id, messageJson }) {
-      const message = parsed<Message>("messageJson", messageJson);
-      if (!DELIVERABLE.has(message.kind)) {
-        throw new HodeiError("INVALID_ARGUMENT", `no message "${String(message.kind)}"`, { field: "messageJson" });
-      }
+      const message = readDeliverable(messageJson);
       const { revision } = await executor.ask({ namespace, id }, { message });
       return { revision };
     },
@@ -61,7 +47,10 @@ export function engineHandlers(parts: EngineServiceParts): ServiceHandlers<"engi
 }
 
 async function start(executor: Executor, request: EngineStartRequest): Promise<ResponseOf<"engine", "start">> {
-  const source = request.definitions[request.digest];
+  for (const field of ["namespace", "id", "uid", "workflow", "version"] as const) {
+    if (request[field] === "") throw new HodeiError("INVALID_ARGUMENT", `a start without ${field}`, { field });
+  }
+  const source = own(request.definitions, request.digest);
   if (source === undefined) {
     const message = `the definition ${request.digest} is not among those that came with the start`;
     throw new HodeiError("INVALID_ARGUMENT", message, { field: "definitions" });
@@ -74,8 +63,8 @@ async function start(executor: Executor, request: EngineStartRequest): Promise<R
       id,
       uid,
       definition: { name: workflow, version, digest },
-      lock: parsed<Lock>("lockJson", request.lockJson),
-      input: parsed<Json>("inputJson", request.inputJson),
+      lock: readLock("lockJson", request.lockJson),
+      input: readObject("inputJson", request.inputJson),
       labels,
       ...(priority ? { priority } : {}),
       requestDigest,
@@ -86,12 +75,4 @@ async function start(executor: Executor, request: EngineStartRequest): Promise<R
   const opening = { definitions: request.definitions, definition: executor.definitions.read(digest, source) };
   const answer = await executor.ask({ namespace, id }, { message, opening });
   return { uid: answer.uid, created: answer.created, version: answer.version, digest: answer.digest };
-}
-
-function parsed<Value>(field: string, text: string): Value {
-  try {
-    return JSON.parse(text) as Value;
-  } catch (error) {
-    throw new HodeiError("INVALID_ARGUMENT", `${field} is no JSON`, { field, cause: error });
-  }
 }

@@ -3,7 +3,16 @@ import type { Identity } from "../../transport/transport.ts";
 import { HodeiError } from "../../workflow/errors.ts";
 
 /** What one worker may say of itself: far beyond what any has, so that none can hold up an engine by its length. */
-const BOUNDS = { text: 256, labels: 1_000, handlers: 1_000, jobs: 10_000, workspaces: 1_000, slots: 10_000 } as const;
+const BOUNDS = {
+  text: 256,
+  labels: 1_000,
+  handlers: 1_000,
+  /** Of the offer as a whole: it is part of the signature that the store keeps and compares. */
+  offer: 256 * 1024,
+  jobs: 10_000,
+  workspaces: 1_000,
+  slots: 10_000,
+} as const;
 
 /** Throws INVALID_ARGUMENT or TOO_LARGE with the field, PERMISSION_DENIED for a namespace that is not its own. */
 export function checkHello(hello: Hello, identity: Identity): void {
@@ -16,9 +25,12 @@ export function checkHello(hello: Hello, identity: Identity): void {
   const sizes: [field: string, size: number, most: number][] = [
     ["workerId", workerId.length, BOUNDS.text],
     ["name", name.length, BOUNDS.text],
+    ["version", hello.version.length, BOUNDS.text],
+    ["requestId", hello.requestId?.length ?? 0, BOUNDS.text],
     ["slots", slots, BOUNDS.slots],
     ["offer.labels", offer.labels.length, BOUNDS.labels],
     ["offer.handlers", offer.handlers.length, BOUNDS.handlers],
+    ["offer", JSON.stringify(offer).length, BOUNDS.offer],
     ["running", running.length + spooled.length, BOUNDS.jobs],
     ["workspaces", workspaces.length, BOUNDS.workspaces],
   ];
