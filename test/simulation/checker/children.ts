@@ -4,6 +4,7 @@ import { own, type Execution, type IterationRecord } from "../../../workflow/exe
 import type { OutboxMessage } from "../../../workflow/message.ts";
 import type { FactOf } from "./facts.ts";
 import type { Invariant, Report } from "./invariant.ts";
+import { pastOf } from "./past.ts";
 import { keyOf, type Known, type World } from "./world.ts";
 
 type Message<Kind extends OutboxMessage["kind"]> = Extract<OutboxMessage, { kind: Kind }>;
@@ -12,8 +13,11 @@ export const childrenOnce: Invariant = {
   name: "a child starts once, for a parent that asked",
   promise:
     "A child starts once per attempt of its parent's iteration, whichever engines the two live on, and no child is without a parent.",
-  watch(report) {
+  watch(report, run) {
     const born = new Map<string, { id: string; at: number }>();
+    // A start that was under way when the store forgot that it was asked for: whoever asked will ask again, or has gone.
+    const wasAsked = (id: string, uid: string, at: number): boolean =>
+      pastOf(run).asked.some((one) => one.child === id && one.uid === uid && one.lostAt < at);
     return {
       before(fact, world) {
         if (fact.kind !== "commit" || fact.request.expectedRevision !== 0) return;
@@ -21,6 +25,7 @@ export const childrenOnce: Invariant = {
         if (parent === undefined) return;
         const about = `child ${id}`;
         const known = world.executions.get(`${namespace}/${parent.executionId}`);
+        if (wasAsked(id, parent.uid, fact.at)) return;
         if (known === undefined || known.state.uid !== parent.uid) {
           return report({ about, expected: "a parent", seen: `${parent.executionId} is not there`, events: [fact.at] });
         }

@@ -37,6 +37,8 @@ export type Past = {
   claims: FactOf<"claimed">[];
   grants: FactOf<"acquired">[];
   counts: FactOf<"counted">[];
+  /** Children that were asked for, and when the store lost that they were. */
+  asked: { child: string; uid: string; lostAt: number }[];
   /** What was published in the default namespace, after each change; each holds until the next. */
   registries: { at: number; nowMs: number; record: RegistryRecord }[];
   /** Of every execution, in the order of their effect. */
@@ -62,6 +64,7 @@ function make(run: Run): Past {
     claims: [],
     grants: [],
     counts: [],
+    asked: [],
     registries: [],
     moments: new Map(),
     definitions: new Map(),
@@ -94,6 +97,9 @@ function note(past: Past, fact: Fact, world: ReturnType<typeof emptyWorld>): voi
   if (known === undefined) return;
   const { uid, state, gate } = known.state;
   if (known.definition !== undefined) past.definitions.set(uid, known.definition);
+  for (const { target, text } of fact.request.outbox) {
+    if (text.startsWith('{"kind":"startChild"')) past.asked.push({ child: target, uid, lostAt: past.lostAt(fact.at) });
+  }
   const { at, nowMs, revision, events } = fact;
   const moments = past.moments.get(key) ?? [];
   past.moments.set(key, moments);
