@@ -32,7 +32,7 @@ function rig() {
     held: new Map(),
     workspaces: new Set(),
     asking: new Set(),
-    askedSince: false,
+    questions: 0,
     spent: false,
     restUntilMs: 0,
     lastWordMs: 0,

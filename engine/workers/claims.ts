@@ -119,7 +119,7 @@ export class Claims {
       const { record, free } = candidate;
       const slot = slotOf(record, free);
       record.asking.add(slot);
-      record.askedSince = true;
+      record.questions += 1;
       return [slot];
     });
   }

@@ -39,8 +39,8 @@ export type WorkerRecord = {
   readonly asking: Set<WorkerSlot>;
   /** What the last answered one of several questions at once left; undefined when all are answered. */
   leftover?: WorkerSlot["free"] | undefined;
-  /** Whether it has asked for work since a job of it last ended. */
-  askedSince: boolean;
+  /** How often it was asked for in a question. */
+  questions: number;
   /** An ephemeral one that has had its job: only jobs of its workspace may come. */
   spent: boolean;
   /** After a refusal it is left alone for a moment, lest the same job goes round and round. */

@@ -289,7 +289,7 @@ function blank(hello: Hello, nowMs: number, monotonicMs: number): WorkerRecord {
     held: new Map(),
     workspaces: new Set(),
     asking: new Set(),
-    askedSince: false,
+    questions: 0,
     spent: false,
     restUntilMs: 0,
     lastWordMs: monotonicMs,

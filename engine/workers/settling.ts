@@ -86,7 +86,7 @@ export class Settling {
       held.state = "reporting";
       held.deadline?.cancel();
     }
-    if (record) record.askedSince = false;
+    const questions = record?.questions;
     const { jobId, token } = of;
     const about = { job: jobId, worker: record?.id, outcome: outcome.kind };
     try {
@@ -105,7 +105,8 @@ export class Settling {
     record.stream?.send({ kind: "ack", jobId, token });
     if (held) this.forget(record, held);
     sendWaiting(record);
-    if (!record.askedSince) claims.ask([record.id]);
+    // Its own commit has asked, unless the worker could not be offered then. Not for what ended since: that has a commit too.
+    if (record.questions === questions) claims.ask([record.id]);
   }
 
   #observe(told: Told, outcome: Outcome): void {
