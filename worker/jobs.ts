@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import type { Timer } from "../base/clock.ts";
-import { nextTurn } from "../base/turn.ts";
+import { afterPromises } from "../base/turn.ts";
 import type { AssignedJob, FromWorker } from "../transport/api/worker.ts";
 import type { Channel } from "../transport/transport.ts";
 import type { Outcome } from "../workflow/job.ts";
@@ -57,7 +57,7 @@ export class Jobs {
   readonly #uploader: LogUploader;
   readonly #budget = new LogBudget();
   readonly #parts: JobParts;
-  /** Begun in this turn of the event loop, and not said to be accepted yet. */
+  /** Begun just now, and not said to be accepted yet. */
   #begun: RunningJob[] = [];
   #spooling: Timer | undefined;
   #connection = 0;
@@ -223,8 +223,8 @@ export class Jobs {
     this.#used ??= { workspace: job.workspace };
     const running = new RunningJob(job, log, this.#parts);
     this.#running.set(key, running);
-    // At the end of the turn: a job that has ended by then needs no word of its beginning, its result has the time of it.
-    if (this.#begun.push(running) === 1) nextTurn(() => this.#acceptBegun());
+    // After what it does at once: a job that has ended by then needs no word of its beginning, its result has the time of it.
+    if (this.#begun.push(running) === 1) afterPromises(() => this.#acceptBegun());
     void running.done.then((outcome) => this.#finish(key, running, outcome));
   }
 
