@@ -1,7 +1,7 @@
 import type { Cluster } from "./cluster.ts";
 import type { SimulatedNode } from "./node.ts";
 import { STORE } from "./store-door.ts";
-import type { TraceEvent } from "./trace.ts";
+import type { StoreMethod, TraceEvent } from "./trace.ts";
 
 /** One fault with an end of its own, which may be brought about early. */
 type Open = { end: () => void };
@@ -35,18 +35,27 @@ export class Faults {
   }
 
   /** Its `calls`-th call to the store from now on is its last: it dies before the call takes effect, or right after. */
-  crashAtCall(name: string, how: { calls: number; when: "before" | "after"; backMs: number }): void {
+  crashAtCall(
+    name: string,
+    how: { calls: number; when: "before" | "after"; method?: StoreMethod; backMs: number },
+  ): void {
     const node = this.#cluster.node(name);
-    const { calls, when, backMs } = how;
+    const { calls, when, method, backMs } = how;
     node.door?.doom({
       calls,
       when,
+      ...(method === undefined ? {} : { method }),
       strike: () => {
         this.#tell(`crash ${when} a store call`, name);
         node.crash();
         this.#later(backMs, () => node.start());
       },
     });
+  }
+
+  /** Its next call of that method takes effect, and its answer never comes. */
+  loseAnswer(name: string, method: StoreMethod): void {
+    this.#cluster.node(name).door?.loseAnswer({ method, lost: () => this.#tell("store answer lost", name, method) });
   }
 
   /** SIGTERM: it drains and goes; a new one comes `backMs` after that. */

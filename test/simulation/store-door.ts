@@ -20,8 +20,11 @@ export type DoorFaults = {
 
 export const NO_DOOR_FAULTS: DoorFaults = { failBefore: 0, failAfter: 0, hintLost: 0, hintTwice: 0 };
 
-/** A process dies at a store call of its own: before it takes effect, or after it did and before the answer. */
-export type Doom = { calls: number; when: "before" | "after"; strike: () => void };
+/**
+ * A process dies at a store call of its own: before it takes effect, or after it did and before the answer. `method`: only
+ * such calls count.
+ */
+export type Doom = { calls: number; when: "before" | "after"; method?: StoreMethod; strike: () => void };
 
 /**
  * What one life sees of the store: every call is a message there and an answer back, either of which may be late, held by
@@ -36,6 +39,7 @@ export class StoreDoor {
   readonly #faults: () => DoorFaults;
   readonly #onFault: (fault: string) => void;
   #doom: Doom | undefined;
+  readonly #unheard: { method: StoreMethod; lost: () => void }[] = [];
 
   constructor(of: {
     life: Life;
@@ -59,8 +63,14 @@ export class StoreDoor {
     this.#doom = doom;
   }
 
+  /** The answer to its next such call is lost. */
+  loseAnswer(unheard: { method: StoreMethod; lost: () => void }): void {
+    this.#unheard.push(unheard);
+  }
+
   pardon(): void {
     this.#doom = undefined;
+    this.#unheard.length = 0;
   }
 
   #wrap(part: object, prefix: string): object {
@@ -92,11 +102,11 @@ export class StoreDoor {
           }),
         );
       this.#network.post(life.node, STORE, () => {
-        if (this.#strikes("before")) return;
+        if (this.#strikes("before", method)) return;
         if (this.#suffers("failBefore")) return back(() => fail("it was not reached"));
         void this.#apply(method, apply, request).then((outcome) => {
-          if (this.#strikes("after")) return;
-          if (this.#suffers("failAfter")) return back(() => fail("the answer was lost"));
+          if (this.#strikes("after", method)) return;
+          if (this.#losesAnswer(method) || this.#suffers("failAfter")) return back(() => fail("the answer was lost"));
           back(() => ("error" in outcome ? reject(outcome.error) : resolve(outcome.answer)));
         });
       });
@@ -131,9 +141,16 @@ export class StoreDoor {
     return unwatch;
   };
 
-  #strikes(when: Doom["when"]): boolean {
+  #losesAnswer(method: StoreMethod): boolean {
+    const at = this.#unheard.findIndex((unheard) => unheard.method === method);
+    if (at < 0) return false;
+    for (const { lost } of this.#unheard.splice(at, 1)) lost();
+    return true;
+  }
+
+  #strikes(when: Doom["when"], method: StoreMethod): boolean {
     const doom = this.#doom;
-    if (!doom || this.#life.state === "dead") return false;
+    if (!doom || this.#life.state === "dead" || (doom.method ?? method) !== method) return false;
     if (when === "before" && --doom.calls > 0) return false;
     if (doom.calls > 0 || doom.when !== when) return false;
     this.#doom = undefined;
