@@ -2,7 +2,7 @@ import { startCluster } from "../cluster.ts";
 import { cpuMs } from "../processes.ts";
 import { type Peer, startDriver } from "./peer.ts";
 
-/** `hodei dev` as in `npm run bench -- embedded`: SQLite with synchronous=FULL, two worker processes, gRPC. */
+/** `hodei dev` as in `npm run bench -- embedded`: data on disk, synced before every answer; two worker processes; gRPC. */
 export async function startHodei(): Promise<Peer> {
   const cluster = await startCluster();
   try {
