@@ -47,7 +47,8 @@ export class Timers {
     shard.set(key, armed);
     this.#heap.push(armed);
     this.#sweep();
-    this.#plan();
+    // Most are later than the alarm that stands: looking for the next one then would only tidy up the heap.
+    if (atMs < this.#alarmAtMs) this.#plan();
   }
 
   clear(of: DueTimer): void {

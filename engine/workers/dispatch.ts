@@ -2,6 +2,7 @@ import type { Assignment } from "../../store/store.ts";
 import type { AssignedJob } from "../../transport/api/worker.ts";
 import type { Job, Outcome } from "../../workflow/job.ts";
 import type { WorkersContext } from "./context.ts";
+import { Deadline } from "./deadline.ts";
 import type { Held, WorkerRecord } from "./record.ts";
 import { hears } from "./record.ts";
 
@@ -91,9 +92,9 @@ export class Dispatch {
   }
 
   #deadline(held: Held, delayMs: number, action: () => void): void {
-    held.deadline?.cancel();
-    if (!Number.isFinite(delayMs)) return;
-    held.deadline = this.#context.clock.after(delayMs, action);
+    if (!Number.isFinite(delayMs)) held.deadline?.cancel();
+    else if (held.deadline) held.deadline.move(delayMs, action);
+    else held.deadline = new Deadline(this.#context.clock, delayMs, action);
   }
 
   /** Claimed for a worker that went while the store answered: nobody has seen the job, so it is nobody's loss. */

@@ -1,10 +1,10 @@
-import type { Timer } from "../../base/clock.ts";
 import type { WorkerSlot } from "../../store/store.ts";
 import type { WorkerState, WorkerView } from "../../transport/api/cluster.ts";
 import type { Hello, ToWorker } from "../../transport/api/worker.ts";
 import type { Job, JobFacts } from "../../workflow/job.ts";
 import type { Resources } from "../../workflow/requirement.ts";
 import type { WorkerSnapshot } from "../scheduler/snapshot.ts";
+import type { Deadline } from "./deadline.ts";
 
 /** A claim in the hands of a worker. */
 export type Held = {
@@ -19,8 +19,8 @@ export type Held = {
    */
   state: "waiting" | "sent" | "running" | "reporting";
   startedAtMs?: number;
-  /** The next deadline: for `accepted`, then for the end of the run. */
-  deadline?: Timer;
+  /** For `accepted`, then for the end of the run. */
+  deadline?: Deadline;
 };
 
 /** One worker, from its first hello until it is gone; it outlives its streams. */

@@ -1,12 +1,12 @@
 import { HodeiError, isHodeiError } from "../../workflow/errors.ts";
-import type { JobFacts, Outcome } from "../../workflow/job.ts";
-import { shardOf } from "../../workflow/shard.ts";
+import type { Job, JobFacts, Outcome } from "../../workflow/job.ts";
 import { parseJobId } from "../keys.ts";
 import { untilAnswered } from "../retry.ts";
 import type { Claims } from "./claims.ts";
 import type { WorkersContext } from "./context.ts";
 
-export type Report = { jobId: string; token: string; outcome: Outcome; facts: JobFacts; executionUid?: string };
+/** `job`: as it was given to the worker; absent for one that came with its worker and of which the store knew no more. */
+export type Report = { jobId: string; token: string; outcome: Outcome; facts: JobFacts; job?: Job };
 
 /** While there is no session (it was lost, the store is away) a report waits so long before it looks again. */
 const NO_SESSION_MS = 100;
@@ -26,17 +26,14 @@ export class Reports {
 
   /** `taken`: the store has it. `stale`: the token is unknown or revoked. Throws only when the engine stops before. */
   async report(report: Report): Promise<"taken" | "stale"> {
-    const { ownership, shards, executor, metrics } = this.#context;
-    const of = parseJobId(report.jobId);
-    if (!of) return "stale";
+    const { ownership, executor, metrics } = this.#context;
+    const { job } = report;
+    if (!job && !parseJobId(report.jobId)) return "stale";
     metrics.count("hodei_job_outcomes_total", { outcome: report.outcome.kind });
-    const shard = shardOf(of.namespace, of.executionId, shards);
     // A loss is always for the store to judge: the worker may live on at another engine, which has adopted the job.
-    const judged = report.outcome.kind === "lost";
-    if (!judged && ownership.fence(shard) && report.executionUid !== undefined) {
-      const { jobId, token, outcome, facts, executionUid: uid } = report;
-      const { step, iteration, attempt } = of;
-      const job = { namespace: of.namespace, executionId: of.executionId, shard };
+    if (job && report.outcome.kind !== "lost" && ownership.fence(job.shard)) {
+      const { jobId, token, outcome, facts } = report;
+      const { step, iteration, attempt, executionUid: uid } = job;
       const result = await executor().settle(job, { jobId, token, uid, step, iteration, attempt, outcome, facts });
       if (result.status === "committed") return "taken";
     }

@@ -90,8 +90,7 @@ export class Settling {
     const { jobId, token } = of;
     const about = { job: jobId, worker: record?.id, outcome: outcome.kind };
     try {
-      const uid = held?.job?.executionUid;
-      const report = { jobId, token, outcome, facts, ...(uid === undefined ? {} : { executionUid: uid }) };
+      const report = { jobId, token, outcome, facts, ...(held?.job ? { job: held.job } : {}) };
       const taken = await reports.report(report);
       if (outcome.kind === "succeeded") logger.debug({ ...about, taken }, "attempt ended");
       else logger.info({ ...about, taken }, "attempt ended");
