@@ -138,11 +138,10 @@ export class Folder {
     if (!state) return envelope.opening ? this.#create(progress, envelope) : "unread";
     if (envelope.opening && envelope.message?.kind === "start") {
       if (envelope.message.start.requestDigest === state.execution.requestDigest) {
-        draft.add(envelope, NOTHING, sourceOf(state));
-      } else {
-        const message = `execution ${actor.id} exists and was started by another request`;
-        envelope.done(failed(new HodeiError("ALREADY_EXISTS", message, { field: "id" })));
+        return this.#advance(progress, state, envelope, envelope.message);
       }
+      const message = `execution ${actor.id} exists and was started by another request`;
+      envelope.done(failed(new HodeiError("ALREADY_EXISTS", message, { field: "id" })));
       return "folded";
     }
     if (envelope.take !== undefined && !progress.wasOpen && state.revision > 0) {

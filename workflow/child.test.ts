@@ -30,6 +30,29 @@ describe("more children than one commit can tell", () => {
   });
 });
 
+describe("a child that is started again", () => {
+  const parent = { executionId: "p", uid: "pu", step: "s", iteration: "0", depth: 0 };
+  const again = (of: Scenario): unknown[] => {
+    const before = of.sent.length;
+    of.start({}, { parent });
+    return of.sent.slice(before);
+  };
+
+  it("tells its end once more: a parent that asks has not heard of it", () => {
+    const of = new Scenario({ steps: { a: run() }, output: { k: 1 } }).start({}, { parent });
+    of.succeed("a");
+    const told = of.sent.at(-1);
+    expect(told).toMatchObject({ kind: "childEnded", target: "p", state: "succeeded", output: { k: 1 } });
+    expect(again(of)).toEqual([told]);
+    expect(of.state).toBe("succeeded");
+  });
+
+  it("says nothing while it runs", () => {
+    const of = new Scenario({ steps: { a: run() } }).start({}, { parent });
+    expect(again(of)).toEqual([]);
+  });
+});
+
 describe("sub-workflows", () => {
   it("a start asks for the locked version, and names the parent", () => {
     const of = new Scenario({ steps: { a: child({ input: { v: "${{ input.v }}" } }) } }).start({ v: 5 });

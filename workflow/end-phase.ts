@@ -86,22 +86,26 @@ function withFinally(execution: Execution, result: Result): Result {
 }
 
 function end(turn: Turn, result: Result): void {
-  const { execution } = turn;
   const state = result.outcome;
   const output = result.outcome === "succeeded" ? { output: result.output } : {};
   const error = result.outcome === "failed" ? { error: result.error } : {};
   turn.emit({ type: "executionEnded", state, ...output, ...error });
-  const { parent } = execution;
-  if (parent === undefined) return;
+  tellParent(turn);
+}
+
+/** How it ended, to the execution that started it. */
+export function tellParent(turn: Turn): void {
+  const { parent, state, output, error } = turn.execution;
+  if (parent === undefined || state === "running") return;
   turn.send({
     kind: "childEnded",
     target: parent.executionId,
     step: parent.step,
     iteration: parent.iteration,
-    childId: execution.id,
+    childId: turn.execution.id,
     parentUid: parent.uid,
     state,
-    ...output,
-    ...error,
+    ...(output === undefined ? {} : { output }),
+    ...(error === undefined ? {} : { error }),
   });
 }

@@ -1,4 +1,5 @@
 import type { Definition } from "./definition.ts";
+import { tellParent } from "./end-phase.ts";
 import { HodeiError, unreachable } from "./errors.ts";
 import type { Execution } from "./execution.ts";
 import { takeChildEnded, takeChildRefused } from "./child-ended.ts";
@@ -42,8 +43,10 @@ export function transition(
 ): { execution: Execution | undefined; transition: Transition } {
   const turn = new Turn(definition, execution, context);
   if (message.kind === "start") {
-    // The same start again: the first one stands.
     if (execution === undefined) takeStart(turn, message.start);
+    // The same start again: the first one stands. A parent that asks has not heard of the end, or a store that lost its
+    // tail has made it forget; nobody else would ever tell it.
+    else tellParent(turn);
   } else {
     if (execution === undefined) throw new HodeiError("NOT_FOUND", "there is no such execution");
     const repeated = "id" in message && execution.seen.includes(message.id);

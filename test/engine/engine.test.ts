@@ -37,6 +37,26 @@ describe("an engine with a worker", () => {
     expect(count(await cluster.history("x1"), "executionStarted")).toBe(1);
   });
 
+  it("a child that is started again after its end tells its parent once more", async () => {
+    cluster = new Cluster();
+    const told: string[] = [];
+    let heard = Promise.withResolvers<void>();
+    const deliver = async ({ id, messageJson }: { id: string; messageJson: string }): Promise<void> => {
+      told.push(`${id} ${(JSON.parse(messageJson) as { kind: string }).kind}`);
+      heard.resolve();
+    };
+    await cluster.engine("e1", { gateway: { startChild: async () => undefined, deliver } });
+    await cluster.assign();
+    cluster.register("short", { steps: { pause: { sleep: "1ms" } } });
+    const parent = { executionId: "p", uid: "uid-p", step: "s", iteration: "0", depth: 0 };
+    await cluster.start("p/s/0", "short", {}, { parent });
+    await heard.promise;
+    heard = Promise.withResolvers<void>();
+    await cluster.start("p/s/0", "short", {}, { parent });
+    await heard.promise;
+    expect(told).toEqual(["p childEnded", "p childEnded"]);
+  });
+
   it("refuses a message for an unknown execution, and one for a shard of another engine", async () => {
     cluster = new Cluster();
     const node = await cluster.engine("e1");
