@@ -25,3 +25,20 @@ it("an outcome that comes after a turn was refused is folded before what the ref
   mailbox.putBack(refused);
   expect(names(mailbox.take(64))).toEqual(["outcome", "timeout"]);
 });
+
+it("gives results before losses: the loss of a workspace would end attempts whose result was taken", () => {
+  const mailbox = new Mailbox();
+  const outcome = (name: string, kind: "lost" | "cancelled"): Envelope => {
+    const ended = kind === "lost" ? ({ kind, reason: "gone" } as const) : ({ kind } as const);
+    const about = { step: "a", iteration: "0", attempt: 1, facts: { enqueuedAtMs: 0 } };
+    return { ...named(name, name), message: { kind: "outcome", ...about, outcome: ended } };
+  };
+  mailbox.push(outcome("loss", "lost"));
+  mailbox.push(named("timer"));
+  mailbox.push(outcome("result", "cancelled"));
+  expect(names(mailbox.take(1))).toEqual(["result"]);
+  mailbox.putBack([outcome("back", "lost"), outcome("first", "cancelled")]);
+  expect(mailbox.size).toBe(4);
+  expect(names(mailbox.take(3))).toEqual(["first", "back", "loss"]);
+  expect(names(mailbox.take(3))).toEqual(["timer"]);
+});

@@ -46,32 +46,44 @@ export const MAILBOX_BOUND = 10_000;
 /**
  * First in, first out; what a failed turn puts back goes to the front, so that order per sender holds. But outcomes that
  * are durable (inbox entries) come before everything else: a timeout or a cancel that came here earlier must not end an
- * attempt whose end somebody was already told was taken.
+ * attempt whose end somebody was already told was taken. Among them losses come last, for the same reason: the loss of a
+ * workspace ends all attempts in it.
  */
 export class Mailbox {
-  #taken: Envelope[] = [];
+  #results: Envelope[] = [];
+  #losses: Envelope[] = [];
   #others: Envelope[] = [];
 
   get size(): number {
-    return this.#taken.length + this.#others.length;
+    return this.#results.length + this.#losses.length + this.#others.length;
   }
 
   push(envelope: Envelope): void {
     answerOnce(envelope);
-    (envelope.take === undefined ? this.#others : this.#taken).push(envelope);
+    const kind = kindOf(envelope);
+    (kind === "other" ? this.#others : kind === "loss" ? this.#losses : this.#results).push(envelope);
   }
 
   take(limit: number): Envelope[] {
-    const first = this.#taken.splice(0, limit);
-    const others = this.#others.splice(0, limit - first.length);
-    return first.length === 0 ? others : [...first, ...others];
+    if (this.#results.length + this.#losses.length === 0) return this.#others.splice(0, limit);
+    const taken = this.#results.splice(0, limit);
+    taken.push(...this.#losses.splice(0, limit - taken.length));
+    taken.push(...this.#others.splice(0, limit - taken.length));
+    return taken;
   }
 
   putBack(envelopes: readonly Envelope[]): void {
     if (envelopes.length === 0) return;
-    this.#taken = [...envelopes.filter((envelope) => envelope.take !== undefined), ...this.#taken];
-    this.#others = [...envelopes.filter((envelope) => envelope.take === undefined), ...this.#others];
+    const of = (kind: "result" | "loss" | "other"): Envelope[] => envelopes.filter((each) => kindOf(each) === kind);
+    this.#results = [...of("result"), ...this.#results];
+    this.#losses = [...of("loss"), ...this.#losses];
+    this.#others = [...of("other"), ...this.#others];
   }
+}
+
+function kindOf({ take, message }: Envelope): "result" | "loss" | "other" {
+  if (take === undefined) return "other";
+  return message?.kind === "outcome" && message.outcome.kind === "lost" ? "loss" : "result";
 }
 
 /** A turn that breaks half-way answers all that rode in it, and cannot know which of them it had answered before. */
