@@ -32,6 +32,17 @@ export const SLOTS = 10;
 
 const STOP_MS = 20_000;
 
+/** Whatever ends this process ends the child too: it would keep ports and cores. `endOnSignals` makes signals such an end. */
+export function endsWithUs(child: ChildProcess, signal: NodeJS.Signals): void {
+  const end = (): void => void child.kill(signal);
+  process.once("exit", end);
+  child.once("exit", () => process.off("exit", end));
+}
+
+export function endOnSignals(): void {
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(130));
+}
+
 /** `data`: a folder that outlives the cluster; without it a temporary one that goes with it. */
 export async function startCluster(options: { data?: string } = {}): Promise<BenchCluster> {
   const data = options.data ?? temporaryFolder();
@@ -41,6 +52,7 @@ export async function startCluster(options: { data?: string } = {}): Promise<Ben
   const given = ["--ephemeral", "0", "--handlers", join(import.meta.dirname, "handlers.ts")];
   const startedAt = now();
   const child = spawn(process.execPath, [...program, ...shape, ...given], { stdio: ["ignore", "pipe", "pipe"] });
+  endsWithUs(child, "SIGTERM");
   const exited = new Promise<void>((resolve) => child.once("exit", () => resolve()));
   const end = async (signal: NodeJS.Signals): Promise<void> => {
     child.kill(signal);

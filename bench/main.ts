@@ -1,4 +1,5 @@
 import { parseArgs } from "node:util";
+import { endOnSignals } from "./cluster.ts";
 import { EMBEDDED } from "./embedded.ts";
 import { type Bench, now, type Sample } from "./measure.ts";
 import { type Line, linesOf, machine, othersFromNow, tableOf } from "./report.ts";
@@ -41,6 +42,7 @@ else {
 }
 
 async function run(): Promise<number> {
+  endOnSignals();
   const startedAt = now();
   const others = othersFromNow();
   const lines: Line[] = [];

@@ -1,4 +1,5 @@
 import { inspect, parseArgs } from "node:util";
+import { endOnSignals } from "../cluster.ts";
 import { now } from "../measure.ts";
 import { machine, othersFromNow } from "../report.ts";
 import { linesOf, type Measured, type Rounds, tablesOf } from "./comparison.ts";
@@ -45,6 +46,7 @@ if (unknown.length > 0 || !given) {
 } else process.exitCode = await run();
 
 async function run(): Promise<number> {
+  endOnSignals();
   const startedAt = now();
   const others = othersFromNow();
   const peers: Peer[] = [];

@@ -2,7 +2,7 @@ import { execFileSync, spawn } from "node:child_process";
 import { chownSync, existsSync, globSync, mkdirSync, writeFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { systemRandom } from "../../base/random.ts";
-import { removeFolder, temporaryFolder } from "../cluster.ts";
+import { endsWithUs, removeFolder, temporaryFolder } from "../cluster.ts";
 import { end, freePort, until } from "./peer.ts";
 
 export type Postgres = {
@@ -36,8 +36,9 @@ export async function startPostgres(): Promise<Postgres> {
     ...user,
     stdio: ["ignore", "ignore", "ignore"],
   });
+  // Fast shutdown: open connections are closed.
+  endsWithUs(child, "SIGINT");
   const stop = async (): Promise<void> => {
-    // Fast shutdown: open connections are closed.
     await end(child, "SIGINT");
     removeFolder(folder);
   };

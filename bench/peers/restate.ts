@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createRequire } from "node:module";
-import { removeFolder, temporaryFolder } from "../cluster.ts";
+import { endsWithUs, removeFolder, temporaryFolder } from "../cluster.ts";
 import { cpuMs } from "../processes.ts";
 import { end, forked, freePort, type Peer, startDriver, until } from "./peer.ts";
 
@@ -21,6 +21,7 @@ export async function startRestate(partitions = PARTITIONS): Promise<Peer> {
     service: await freePort(),
   };
   const server = spawnServer(folder, ports, partitions);
+  endsWithUs(server, "SIGTERM");
   const service = forked("restate-service.ts", { PORT: String(ports.service), NODE_ENV: "production" });
   const stopAll = async (): Promise<void> => {
     await Promise.all([end(server, "SIGTERM"), end(service, "SIGTERM")]);
