@@ -50,13 +50,18 @@ export class Timeline {
 
 type Entry = { atMs: number; order: number; action: (() => void) | undefined };
 
+/** What is put off until the promise callbacks have run (base/turn.ts) may put off something itself, so often. */
+const PUT_OFF = 2;
+
 /**
  * Resolves when every promise callback that is ready has run, and those that these made ready, and so on. Node empties the
  * queue of promise callbacks before it looks at the next tick whenever the tick was asked for by a promise callback, and the
- * loop above is always in one. setImmediate gives the same and costs four times as much (a whole turn of the event loop).
+ * loop above is always in one. Once is not enough: a tick that such a callback asks for comes behind ours, and what an engine
+ * puts off would happen after the next event, at a later time. setImmediate gives the same and costs four times as much
+ * (a whole turn of the event loop).
  */
-function settled(): Promise<void> {
-  return new Promise((resolve) => process.nextTick(resolve));
+async function settled(): Promise<void> {
+  for (let times = 0; times <= PUT_OFF; times++) await new Promise<void>((resolve) => process.nextTick(resolve));
 }
 
 function before(a: Entry, b: Entry): boolean {
