@@ -374,7 +374,8 @@ export type RegistryStore = {
   body(request: { namespace: string; digest: string }): Promise<string | undefined>;
   /**
    * Counts up per workflow name, from 1 (BUILD_NUMBER). The same opId gives the same number. The name `tree/UID` counts
-   * for the execution with that uid and is forgotten when that expires.
+   * for the execution with that uid and is forgotten when that expires. May be answered before it is durable, if nothing
+   * that the caller writes with the number can then be durable without it; no number is given twice, whatever fails.
    */
   nextRunNumber(request: { opId: string; namespace: string; name: string }): Promise<number>;
 };

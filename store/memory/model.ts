@@ -3,7 +3,7 @@ import type { ClusterInfo, Store } from "../store.ts";
 import { claim } from "./claim.ts";
 import { appendLog, readLogs } from "./logs.ts";
 import { demand, expire, jobs, listExecutions, loadShard, readExecution, readHistory, readInbox } from "./reads.ts";
-import { nextRunNumber, readBody, readRegistry, writeRegistry } from "./registry.ts";
+import { nextRunNumber, raiseRunNumber, readBody, readRegistry, writeRegistry } from "./registry.ts";
 import { adopt, reportAndClaim } from "./report.ts";
 import { acquireShards, endNow, judge, lease, openSession, releaseShards, renewSession } from "./sessions.ts";
 import { sessionRecords } from "./sessions.ts";
@@ -18,11 +18,16 @@ import { listWorkers, reserveWorker, updateWorker } from "./worker-requests.ts";
 export type ModelOptions = {
   state: () => State;
   run: <T>(call: () => T) => Promise<T>;
+  /**
+   * The same for a call whose answer may leave at once, because all that follows from it is written later to the same
+   * place. `again` puts its effect into a state that was loaded without it. Default: as `run`.
+   */
+  early?: <T>(call: () => T, again: (state: State, answer: T) => void) => Promise<T>;
   durability: ClusterInfo["durability"];
   close: () => Promise<void>;
 };
 
-export function storeOf({ state, run, durability, close }: ModelOptions): Store {
+export function storeOf({ state, run, early = run, durability, close }: ModelOptions): Store {
   const on =
     <Request, Answer>(rule: (state: State, request: Request) => Answer) =>
     (request: Request): Promise<Answer> =>
@@ -63,7 +68,11 @@ export function storeOf({ state, run, durability, close }: ModelOptions): Store 
       read: on(readRegistry),
       write: on(writeRegistry),
       body: on(readBody),
-      nextRunNumber: on(nextRunNumber),
+      nextRunNumber: (request) =>
+        early(
+          () => nextRunNumber(state(), request),
+          (current, given) => raiseRunNumber(current, request, given),
+        ),
     },
     logs: { append: on(appendLog), read: on(readLogs) },
     workerRequests: { reserve: on(reserveWorker), update: on(updateWorker), list: on(listWorkers) },

@@ -74,3 +74,13 @@ export function nextRunNumber(state: State, { opId, namespace, name }: Request<"
   remember(state, opId, { kind: "runNumber", value });
   return value;
 }
+
+/** After a number was given that the counter does not know any more. */
+export function raiseRunNumber(
+  state: State,
+  { namespace, name }: Pick<Request<"nextRunNumber">, "namespace" | "name">,
+  given: number,
+): void {
+  const key = `${namespace}/${name}`;
+  if (state.cold.counter(key) < given) state.cold.setCounter(key, given);
+}

@@ -11,7 +11,7 @@ import { silentLogger } from "../../base/log.ts";
 import { systemRandom } from "../../base/random.ts";
 import { isHodeiError, type HodeiError } from "../../workflow/errors.ts";
 import { storeConformance } from "../conformance.ts";
-import { fenceOf, openOwner, SHARDS, turnOf, type Owner } from "../fixtures.ts";
+import { fenceOf, openOwner, SHARDS, turnOf, type Owner, op } from "../fixtures.ts";
 import type { Store } from "../store.ts";
 import { Database } from "./database.ts";
 import { JournalFile } from "./journal-file.ts";
@@ -383,6 +383,16 @@ describe("sqlite: a full disk", () => {
     const { executions } = await store.listExecutions({ namespace: "default", limit: 100 });
     expect(executions.map(({ id }) => id).sort()).toEqual(held.sort());
     expect(await store.readExecution({ namespace: "default", id: "x0" })).toMatchObject({ events: [big()] });
+  });
+
+  it("gives no run number twice, although the group that one was answered from never came to be", async () => {
+    const { store, owner } = await full();
+    const next = (): Promise<number> => store.registry.nextRunNumber({ opId: op(), namespace: "default", name: "g" });
+    const given = next();
+    await expect(store.turn(turnOf(owner, "large", { events: [big()] }))).rejects.toMatchObject({
+      code: "UNAVAILABLE",
+    });
+    expect([await given, await next(), await next()]).toEqual([1, 2, 3]);
   });
 
   it("may be watched right after a refusal", async () => {

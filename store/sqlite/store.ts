@@ -38,6 +38,7 @@ export function openSqliteStore(options: SqliteOptions): Store {
   return storeOf({
     state: () => group.state,
     run: (call) => group.run(call),
+    early: (call, again) => group.early(call, again),
     durability: options.directory === IN_MEMORY ? "memory" : "disk",
     close: () => group.close(),
   });
@@ -55,6 +56,8 @@ class CommitGroup {
   readonly #hints = createHints();
   /** Undefined after a failure, until the next call. */
   #loaded: Loaded | undefined;
+  /** What was answered and is not on disk yet: to be done again if that fails. */
+  #early: ((state: State) => void)[] = [];
   /** The calls whose answers wait for the next commit. */
   #waiting: Waiting[] = [];
   #planned = false;
@@ -86,6 +89,18 @@ class CommitGroup {
     // Reads wait too when something is not on disk yet: they may have seen it.
     if (this.#dirty) await this.#committed();
     else this.#hints.deliver();
+    return answer;
+  }
+
+  /** Answered at once, and committed with the group. */
+  async early<T>(call: () => T, again: (state: State, answer: T) => void): Promise<T> {
+    if (this.#closed) throw new HodeiError("UNAVAILABLE", "the store is closed");
+    const answer = this.#attempt(call);
+    if (!this.#dirty) return answer;
+    this.#early.push((state) => again(state, answer));
+    this.#committed().catch((error: unknown) =>
+      this.#options.logger.debug({ error }, "what was answered is done again"),
+    );
     return answer;
   }
 
@@ -128,6 +143,7 @@ class CommitGroup {
   #commit(): void {
     if (this.#database.inTransaction) this.#database.commit();
     this.#loaded?.ahead.commit();
+    this.#early = [];
   }
 
   /** Everything is durable here. What cannot be written now waits in the journal, until there is no room in it either. */
@@ -171,6 +187,7 @@ class CommitGroup {
       const { state } = loaded;
       const { replicationId } = state.cluster;
       state.cluster = { ...state.cluster, replicationId: `${replicationId}-${this.#options.random.hex(4)}` };
+      for (const again of this.#early) again(state);
       this.#options.logger.info({ sessions: state.sessions.size, jobs: state.jobs.size }, "the store is loaded again");
       return loaded;
     } catch (error) {
