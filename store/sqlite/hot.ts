@@ -1,8 +1,9 @@
-import type { Journal, Rows, StoredRows, TableName } from "../memory/rows.ts";
+import type { ExecutionRow, Journal, Rows, StoredRows, TableName } from "../memory/rows.ts";
+import type { ExecutionHead } from "../store.ts";
 import type { Database } from "./database.ts";
 import type { Change, WriteAhead } from "./journal.ts";
 import { Operations } from "./operations.ts";
-import { jsonWriter, parsed, PendingRows } from "./rows.ts";
+import { jsonWriter, parsed, PendingRows, type ShortForm } from "./rows.ts";
 import { HOT_TABLES, type HotTable } from "./schema.ts";
 
 type HotRows = { [Name in HotTable]: PendingRows<Rows[Name]> };
@@ -17,16 +18,16 @@ export class Hot implements Journal {
   constructor(database: Database, ahead: WriteAhead) {
     this.#database = database;
     this.#operations = new Operations(database, ahead);
-    const of = <Name extends HotTable>(name: Name): PendingRows<Rows[Name]> => {
+    const of = <Name extends HotTable>(name: Name, short?: ShortForm<Rows[Name]>): PendingRows<Rows[Name]> => {
       const stored = new Set<string>();
       this.#stored.set(name, stored);
-      return new PendingRows(ahead, name, jsonWriter(database, HOT_TABLES[name]), stored);
+      return new PendingRows(ahead, name, jsonWriter(database, HOT_TABLES[name]), { stored, short });
     };
     this.#rows = {
       clusters: of("clusters"),
       sessions: of("sessions"),
       shards: of("shards"),
-      executions: of("executions"),
+      executions: of("executions", nextRevision(database)),
       timers: of("timers"),
       outbox: of("outbox"),
       jobs: of("jobs"),
@@ -49,10 +50,9 @@ export class Hot implements Journal {
     if (table !== "operations") this.#rows[table].remove(key);
   }
 
-  replay([table, key, row]: Change): void {
-    const name = table as TableName;
-    if (row === undefined) this.remove(name, String(key));
-    else this.put(name, String(key), row as Rows[typeof name]);
+  replay([table, key, ...told]: Change): void {
+    if (table === "operations") this.#operations.replay(String(key), told);
+    else this.#rows[table as HotTable].replay(String(key), told[0]);
   }
 
   /** Every hot row, read as it is asked for; all must be. Errors: DATA_CORRUPT naming table and key. */
@@ -85,4 +85,33 @@ export class Hot implements Journal {
     }
     yield* pending.rows();
   }
+}
+
+/** Most turns change nothing of the head but its revision: 60 characters in the record instead of 400. */
+function nextRevision(database: Database): ShortForm<ExecutionRow> {
+  return {
+    of: ({ head: before }, { head: after }) => {
+      for (const name of Object.keys(after) as (keyof ExecutionHead)[]) {
+        if (name !== "revision" && !same(before[name], after[name])) return undefined;
+      }
+      return Object.keys(before).length === Object.keys(after).length ? after.revision : undefined;
+    },
+    whole: (before, revision) => ({ ...before, head: { ...before.head, revision: Number(revision) } }),
+    stored: (key) => {
+      const table = HOT_TABLES.executions;
+      const found = database.get(`SELECT row FROM ${table} WHERE key = ?`, key);
+      return found === undefined ? undefined : parsed(found["row"], `${table} ${key}`);
+    },
+  };
+}
+
+/** The same, or of the same parts. */
+function same(a: unknown, b: unknown): boolean {
+  if (a === b) return true;
+  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return false;
+  const parts: [string, unknown][] = Object.entries(a);
+  return (
+    parts.length === Object.keys(b).length &&
+    parts.every(([name, part]) => (b as Record<string, unknown>)[name] === part)
+  );
 }

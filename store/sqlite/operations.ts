@@ -1,4 +1,4 @@
-import type { OperationRow } from "../memory/rows.ts";
+import type { LogKey, OperationRow, SettledToken, StoredAnswer } from "../memory/rows.ts";
 import { REMEMBERED } from "../memory/state.ts";
 import type { Database } from "./database.ts";
 import type { Pending, WriteAhead } from "./journal.ts";
@@ -7,7 +7,10 @@ import { parsed } from "./rows.ts";
 /** One row of the table holds this many: a row for each was a tenth of what a commit wrote. */
 export const OPERATIONS_TOGETHER = 256;
 
-type Chunk = Pending & { first: number; rows: OperationRow[] };
+/** Without the names of its fields, which were half of it: order, id, answer, and eight values for each settled token. */
+type Flat = unknown[];
+
+type Chunk = Pending & { first: number; rows: Flat[] };
 
 /** The newest operations by number. Those that came together are written together. */
 export class Operations {
@@ -22,7 +25,15 @@ export class Operations {
   }
 
   put(key: string, row: OperationRow): void {
-    this.#ahead.note(["operations", key, row]);
+    this.#take(key, flat(row));
+  }
+
+  replay(key: string, told: Flat): void {
+    this.#take(key, told);
+  }
+
+  #take(key: string, row: Flat): void {
+    this.#ahead.note(["operations", key, ...row]);
     let chunk = this.#newest;
     if (chunk === undefined || !chunk.live || chunk.rows.length >= OPERATIONS_TOGETHER)
       chunk = this.#begin(Number(key));
@@ -32,8 +43,8 @@ export class Operations {
   /** All that are remembered, from the table and from the journal, which may tell the same once more. */
   rows(): Iterable<[string, OperationRow]> {
     const all = new Map<string, OperationRow>();
-    const take = (first: number, rows: readonly OperationRow[]): void =>
-      rows.forEach((row, at) => all.set(String(first + at), row));
+    const take = (first: number, rows: readonly Flat[]): void =>
+      rows.forEach((row, at) => all.set(String(first + at), whole(row)));
     for (const { first, rows } of this.#database.iterate("SELECT first, rows FROM operations ORDER BY first")) {
       take(Number(first), parsed(rows, `operations ${String(first)}`));
     }
@@ -61,4 +72,22 @@ export class Operations {
     this.#database.run("INSERT OR REPLACE INTO operations (first, rows) VALUES (?, ?)", first, JSON.stringify(rows));
     this.#database.run("DELETE FROM operations WHERE first < ?", first - REMEMBERED.operations - OPERATIONS_TOGETHER);
   }
+}
+
+export function flat({ order, opId, answer, settled }: OperationRow): Flat {
+  const row: Flat = [order, opId, answer];
+  for (const { token, lost, log } of settled) {
+    row.push(token, lost, log.serial, log.namespace, log.executionId, log.step, log.iteration, log.attempt);
+  }
+  return row;
+}
+
+function whole([order, opId, answer, ...rest]: Flat): OperationRow {
+  const settled: SettledToken[] = [];
+  for (let at = 0; at < rest.length; at += 8) {
+    const [token, lost, serial, namespace, executionId, step, iteration, attempt] = rest.slice(at, at + 8);
+    const log = { serial, namespace, executionId, step, iteration, attempt } as LogKey;
+    settled.push({ token: String(token), lost: lost === true, log });
+  }
+  return { order: Number(order), opId: String(opId), answer: answer as StoredAnswer, settled };
 }

@@ -5,6 +5,14 @@ import type { Database } from "./database.ts";
 /** How a table takes a row. */
 export type RowWriter<Row> = { put(key: string, row: Row): void; remove(key: string): void };
 
+/** For rows of which most changes touch little: what a record says instead of the whole row. No object. */
+export type ShortForm<Row> = {
+  of(before: Row, after: Row): string | number | undefined;
+  whole(before: Row, short: string | number): Row;
+  /** The row that the table has, when nothing pending says what was before. */
+  stored(key: string): Row | undefined;
+};
+
 /**
  * The rows of one table that the journal tells and the table does not know yet. A row that changes often is written
  * once, as it is at the end; one that is gone before its turn comes is not written at all.
@@ -16,12 +24,19 @@ export class PendingRows<Row> {
   readonly #pending = new Map<string, PendingRow<Row>>();
   /** Keys that the table has. Undefined: not known here, so that every removal is written. */
   readonly #stored: Set<string> | undefined;
+  readonly #short: ShortForm<Row> | undefined;
 
-  constructor(ahead: WriteAhead, name: string, writer: RowWriter<Row>, stored?: Set<string>) {
+  constructor(
+    ahead: WriteAhead,
+    name: string,
+    writer: RowWriter<Row>,
+    more: { stored?: Set<string>; short?: ShortForm<Row> | undefined } = {},
+  ) {
     this.#ahead = ahead;
     this.#name = name;
     this.#writer = writer;
-    this.#stored = stored;
+    this.#stored = more.stored;
+    this.#short = more.short;
   }
 
   has(key: string): boolean {
@@ -71,20 +86,40 @@ export class PendingRows<Row> {
     return pending;
   }
 
+  /** As a record has it: nothing for a row that is gone, else the row or its short form. */
+  replay(key: string, told: unknown): void {
+    if (told === undefined) this.remove(key);
+    else if (typeof told === "object") this.put(key, told as Row);
+    else {
+      const before = this.get(key) ?? this.#short?.stored(key);
+      // Without a row before it, it was removed by a later record, which its table knows already.
+      if (before !== undefined) this.put(key, this.#short?.whole(before, told as string | number) ?? before);
+    }
+  }
+
   /** Once per record, however often the row changes in its group. */
   #change(pending: PendingRow<Row>, row: Row | undefined): void {
+    const before = pending.row;
     pending.row = row;
-    if (pending.changedIn !== this.#ahead.number) {
+    const first = pending.changedIn !== this.#ahead.number;
+    if (first) {
       pending.changedIn = this.#ahead.number;
       pending.change = [this.#name, pending.key];
       this.#ahead.note(pending.change);
     }
-    if (row === undefined) pending.change.length = 2;
-    else pending.change[2] = row;
+    if (row === undefined) {
+      pending.change.length = 2;
+      return;
+    }
+    const mayBeShort = before !== undefined && (first || typeof pending.change[2] !== "object");
+    pending.change[2] = (mayBeShort ? this.#short?.of(before, row) : undefined) ?? row;
   }
 
   #drop(pending: PendingRow<Row>): void {
     pending.live = false;
+    // It stays in line until its turn comes; what it held need not.
+    pending.row = undefined;
+    pending.change = [];
     this.#pending.delete(pending.key);
   }
 }
