@@ -44,6 +44,8 @@ type Progress = {
   fence: Fence;
   draft: TurnDraft;
   creation?: Envelope;
+  /** The state was read from the store for this very turn. */
+  fresh: boolean;
   wasOpen: boolean;
   /** Head before the transition that did not fit any more. */
   headBefore?: ExecutionHead;
@@ -70,9 +72,10 @@ export class Folder {
     const draft = new TurnDraft();
     // A start is tried without reading first: a new execution costs one store call, an existing one a CONFLICT.
     const creates = batch[0]?.opening !== undefined && !actor.exists;
-    if (!actor.state && !creates && !(await this.#load(actor, fence, batch))) return undefined;
+    const fresh = actor.state === undefined;
+    if (fresh && !creates && !(await this.#load(actor, fence, batch))) return undefined;
     const wasOpen = actor.state?.execution.state === "running";
-    const progress: Progress = { actor, fence, draft, wasOpen: actor.carried?.wasOpen ?? wasOpen };
+    const progress: Progress = { actor, fence, draft, fresh, wasOpen: actor.carried?.wasOpen ?? wasOpen };
     if (actor.carried && actor.state) {
       draft.add(actor.carried.envelope, actor.carried.transition, sourceOf(actor.state));
       actor.carried = undefined;
@@ -114,6 +117,13 @@ export class Folder {
     const { actor, draft, creation } = progress;
     const state = actor.state;
     if (!state || draft.envelopes.length === 0) return undefined;
+    if (draft.empty && !progress.fresh) {
+      // Nothing to commit, so nothing would tell that our memory is ahead of a store that lost its tail: who repeats a
+      // start or an end, and is told that it was taken, never says it again. Rare, so the store is asked.
+      dropState(actor);
+      actor.mailbox.putBack(draft.envelopes);
+      return undefined;
+    }
     if (draft.empty) {
       for (const envelope of draft.envelopes) envelope.done(committed(state.execution, state.revision, false));
       return undefined;

@@ -62,7 +62,7 @@ export class TurnDraft {
   #more = false;
 
   get empty(): boolean {
-    const lists = [this.#events, this.#take, this.#settle, this.#fire, this.#outboxDone];
+    const lists = [this.#events, this.#take, this.#settle, this.#fire, this.#outbox, this.#outboxDone];
     return lists.every((list) => list.length === 0);
   }
   get events(): number {

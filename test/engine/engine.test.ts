@@ -1,4 +1,8 @@
 import { afterEach, describe, expect, it } from "vitest";
+import { systemClock } from "../../base/clock.ts";
+import { seededRandom } from "../../base/random.ts";
+import { createMemoryStore } from "../../store/memory.ts";
+import type { Store } from "../../store/store.ts";
 import { all, Cluster, count } from "./harness.ts";
 
 let cluster: Cluster;
@@ -38,23 +42,26 @@ describe("an engine with a worker", () => {
   });
 
   it("a child that is started again after its end tells its parent once more", async () => {
-    cluster = new Cluster();
-    const told: string[] = [];
-    let heard = Promise.withResolvers<void>();
-    const deliver = async ({ id, messageJson }: { id: string; messageJson: string }): Promise<void> => {
-      told.push(`${id} ${(JSON.parse(messageJson) as { kind: string }).kind}`);
-      heard.resolve();
+    const committed: string[] = [];
+    const inner = createMemoryStore({ clock: systemClock, random: seededRandom(3) });
+    const store: Store = {
+      ...inner,
+      turn: async (request) => {
+        committed.push(...request.outbox.map(({ text }) => text));
+        return await inner.turn(request);
+      },
     };
-    await cluster.engine("e1", { gateway: { startChild: async () => undefined, deliver } });
+    cluster = new Cluster({ store });
+    await cluster.engine("e1", { gateway: { startChild: async () => undefined, deliver: async () => undefined } });
     await cluster.assign();
     cluster.register("short", { steps: { pause: { sleep: "1ms" } } });
     const parent = { executionId: "p", uid: "uid-p", step: "s", iteration: "0", depth: 0 };
     await cluster.start("p/s/0", "short", {}, { parent });
-    await heard.promise;
-    heard = Promise.withResolvers<void>();
+    await cluster.ended("p/s/0");
+    expect(committed).toHaveLength(1);
     await cluster.start("p/s/0", "short", {}, { parent });
-    await heard.promise;
-    expect(told).toEqual(["p childEnded", "p childEnded"]);
+    expect(committed).toEqual([committed[0], committed[0]]);
+    expect(JSON.parse(committed[0] ?? "")).toMatchObject({ kind: "childEnded", target: "p", state: "succeeded" });
   });
 
   it("refuses a message for an unknown execution, and one for a shard of another engine", async () => {

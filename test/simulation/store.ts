@@ -68,16 +68,18 @@ export function createSimulatedStore(of: { clock: Clock; random: Random; traced:
   const fresh = (cold: Cold): State => emptyState({ clock, random, cold: noting(cold, traced, note), journal, hints });
   let state = fresh(createMemoryCold());
   saveCluster(state, { shards: undefined, replicationId: random.hex(8) });
+  const run = async <T>(call: () => T): Promise<T> => {
+    try {
+      return call();
+    } finally {
+      state.hints.deliver();
+    }
+  };
   return {
     store: storeOf({
       state: () => state,
-      run: async (call) => {
-        try {
-          return call();
-        } finally {
-          state.hints.deliver();
-        }
-      },
+      run,
+      early: run,
       durability: "memory",
       close: async () => {},
     }),
