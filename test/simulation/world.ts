@@ -24,9 +24,9 @@ export type SeedOptions = {
 export type Scripted = {
   cluster: Cluster;
   faults: Faults;
-  advance(byMs: number): Promise<void>;
+  advance: (byMs: number) => Promise<void>;
   /** Until `done`, looked at after every event; false when it did not come about. */
-  until(done: () => boolean, withinMs: number): Promise<boolean>;
+  until: (done: () => boolean, withinMs: number) => Promise<boolean>;
 };
 
 export type SeedResult = {
