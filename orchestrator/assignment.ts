@@ -17,6 +17,8 @@ const SWEEP_MS = 5_000;
 const ASSIGN_DEADLINE_MS = 3_000;
 /** An engine that just appeared gets this long to answer before shards are spread without it. */
 const SETTLE_MS = 1_000;
+/** An engine that answers and has no lease for so long cannot get one: it does not reach the store. */
+const LEASELESS_MS = 10_000;
 /** An unknown process at a refused address counts as dead after this: its session may be opened before it listens. */
 const REFUSED_MS = 1_000;
 const RETRY = { initialMs: 25, maxMs: 500 };
@@ -154,7 +156,7 @@ export class Assignment implements Service {
     );
     const sessions = await store.sessions();
     const suspects = await this.#bury(sessions);
-    const eligible = links.all().filter((link) => isEligible(link, sessions, nowMs));
+    const eligible = this.#eligible(sessions, nowMs);
     if (eligible.length === 0) return this.#alone() && !suspects;
     const records = await store.shards();
     this.#lonely = undefined;
@@ -162,6 +164,25 @@ export class Assignment implements Service {
     const settled = await this.#publish(wish, records, eligible, nowMs);
     if (settled) for (const settle of this.#settled) settle();
     return settled && !suspects;
+  }
+
+  /**
+   * Ready engines, and silent ones whose lease still lives: taking shards from an engine that may be behind a short
+   * network break would only move them twice, and nobody could take them before the lease ends anyway. One that answers
+   * and has lost its lease is parted from the store: nobody would own what it is given.
+   */
+  #eligible(sessions: readonly SessionRecord[], nowMs: number): EngineLink[] {
+    const { links, clock } = this.#options;
+    const leased = new Set(sessions.flatMap(({ engine, expiresAtMs }) => (expiresAtMs > nowMs ? engine.name : [])));
+    const sinceMs = clock.monotonic() - LEASELESS_MS;
+    const members = links.all().filter((link) => link.member);
+    const able = members.filter(
+      ({ name, state, stateSinceMs }) =>
+        (leased.has(name) && (state === "ready" || state === "unreachable")) ||
+        (state === "ready" && stateSinceMs > sinceMs),
+    );
+    // All leases gone at once is the store's doing, not the engines': they are about to open new ones.
+    return able.length > 0 ? able : members.filter(({ state }) => state === "ready");
   }
 
   /** While an engine that has just appeared has not answered yet, spreading would move its shards twice. */
@@ -271,17 +292,6 @@ export class Assignment implements Service {
       return false;
     }
   }
-}
-
-/**
- * Ready engines, and silent ones whose lease still lives: taking shards from an engine that may be behind a short
- * network break would only move them twice, and nobody could take them before the lease ends anyway.
- */
-function isEligible(link: EngineLink, sessions: readonly SessionRecord[], nowMs: number): boolean {
-  if (!link.member) return false;
-  if (link.state === "ready") return true;
-  const leased = sessions.some(({ engine, expiresAtMs }) => engine.name === link.name && expiresAtMs > nowMs);
-  return link.state === "unreachable" && leased;
 }
 
 export type AssignmentOptions = {
