@@ -88,7 +88,7 @@ function drawTask(dice: Dice, needs: string[], steps: Steps, of: Surroundings, g
   const agent = drawAgent(dice, of);
   const task = dice.chance(0.15) ? dice.pick(of.handlers) : "work";
   const workspace = group !== undefined && dice.chance(0.6) ? group : undefined;
-  const mayWait = task !== "work" || workspace !== undefined || !CERTAIN.has(String(agent?.["label"] ?? "linux"));
+  const mayWait = task !== "work" || workspace !== undefined || !CERTAIN.has(agent?.["label"] ?? "linux");
   const timeout = drawTimeout(dice, behaviour, mayWait);
   const [need] = needs.filter((id) => steps[id]?.["task"] !== undefined && !fansOut(steps[id]));
   const from: JsonObject = need !== undefined && dice.chance(0.4) ? { from: `\${{ steps.${need}.outputs.v }}` } : {};
@@ -142,7 +142,7 @@ function drawRetry(dice: Dice): JsonObject {
 }
 
 /** Labels that some worker has, whatever else is asked. */
-const CERTAIN: ReadonlySet<string> = new Set(["linux", "big", "linux && big"]);
+const CERTAIN: ReadonlySet<Json> = new Set<Json>(["linux", "big", "linux && big"]);
 
 /**
  * What hangs has a run timeout, or nothing would ever end it. What may find no worker waits for one for seconds, not for the
