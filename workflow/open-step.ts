@@ -2,17 +2,17 @@ import { errorOf, reasonOf } from "./end-iteration.ts";
 import { HodeiError } from "./errors.ts";
 import { expand } from "./expand.ts";
 import { evaluate } from "./expression.ts";
-import { own, type StepRecord } from "./execution.ts";
+import { own } from "./execution.ts";
 import type { StepNode } from "./graph.ts";
 import type { Turn } from "./turn.ts";
 
 /** Opens, skips or fails a pending step once all its needs have ended; before that, nothing. */
 export function openStep(turn: Turn, node: StepNode): void {
   const { step } = node;
-  const needs = step.needs.map((id) => ({ id, record: own(turn.execution.steps, id) }));
-  if (needs.some(({ record }) => record?.endedAtMs === undefined)) return;
+  const { steps } = turn.execution;
+  for (const id of step.needs) if (own(steps, id)?.endedAtMs === undefined) return;
   try {
-    const skip = step.when === undefined ? skipReason(turn, needs) : whenReason(turn, step.when);
+    const skip = step.when === undefined ? skipReason(turn, step.needs) : whenReason(turn, step.when);
     if (skip !== undefined) {
       turn.emit({ type: "stepEnded", step: step.id, state: "skipped", reason: skip });
       return;
@@ -32,8 +32,9 @@ function opened(step: string): { type: "stepOpened"; step: string } {
 }
 
 /** Without `when` a step runs only when everything it needs has succeeded, or failed with `continueOnError`. */
-function skipReason(turn: Turn, needs: { id: string; record: StepRecord | undefined }[]): string | undefined {
-  for (const { id, record } of needs) {
+function skipReason(turn: Turn, needs: readonly string[]): string | undefined {
+  for (const id of needs) {
+    const record = own(turn.execution.steps, id);
     const excused = record?.state === "failed" && turn.graph.nodes.get(id)?.step.continueOnError === true;
     if (record?.state === "succeeded" || excused) continue;
     const verb = record?.state === "failed" ? "failed" : `was ${record?.state ?? "not run"}`;

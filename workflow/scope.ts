@@ -21,7 +21,17 @@ export function scopeOf(
   execution: Execution,
   more: Pick<Scope, "matrix" | "item" | "index"> = {},
 ): Scope {
-  return { input: execution.input, steps: stepsScope(graph, execution), execution: facts(execution), ...more };
+  return {
+    ...more,
+    input: execution.input,
+    // Made when an expression asks: most steps have none.
+    get steps() {
+      return stepsScope(graph, execution);
+    },
+    get execution() {
+      return facts(execution);
+    },
+  };
 }
 
 function facts(execution: Execution): Record<string, unknown> {

@@ -8,7 +8,7 @@ import { apply } from "./fold.ts";
 import { graphOf, type Graph, type StepNode } from "./graph.ts";
 import { jobId, type Job } from "./job.ts";
 import { LIMITS } from "./limits.ts";
-import type { OutboxMessage, Transition, TransitionContext } from "./message.ts";
+import type { OutboxMessage, Timer, Transition, TransitionContext } from "./message.ts";
 
 type WithoutTime<E> = E extends unknown ? Omit<E, "atMs"> : never;
 
@@ -26,7 +26,8 @@ export class Turn {
   phaseMayEnd = false;
   more = false;
   readonly #events: HistoryEvent[] = [];
-  readonly #enqueue = new Map<string, Job>();
+  /** Made when a job comes: most messages make one or none. */
+  #enqueue: Map<string, Job> | undefined;
   readonly #cancel: string[] = [];
   readonly #revoke: string[] = [];
   /** One answer per timer, the last one: undefined clears it. */
@@ -96,14 +97,14 @@ export class Turn {
   // Effects are kept so that each id stands in the answer once: the store need not know in which order they were meant.
 
   enqueue(job: Job): void {
-    this.#enqueue.set(job.id, job);
+    (this.#enqueue ??= new Map()).set(job.id, job);
   }
 
   /** False: the job was only enqueued in this very turn, and now never leaves it. */
   cancelJob(step: string, iteration: string, attempt: number): boolean {
     const { namespace, id: executionId } = this.execution;
     const id = jobId({ namespace, executionId, step, iteration, attempt });
-    if (this.#enqueue.delete(id)) return false;
+    if (this.#enqueue?.delete(id)) return false;
     this.#cancel.push(id);
     return true;
   }
@@ -139,22 +140,24 @@ export class Turn {
   }
 
   result(): { execution: Execution | undefined; transition: Transition } {
-    const timers = [...this.#timers].flatMap(([id, atMs]) => (atMs === undefined ? [] : [{ id, atMs }]));
-    const clearTimers = [...this.#timers].flatMap(([id, atMs]) => (atMs === undefined ? [id] : []));
-    return {
-      execution: this.#execution,
-      transition: {
-        events: this.#events,
-        enqueue: [...this.#enqueue.values()],
-        cancel: this.#cancel,
-        ...(this.#revoke.length === 0 ? {} : { revoke: this.#revoke }),
-        timers,
-        clearTimers,
-        outbox: this.#outbox,
-        releaseWorkspaces: this.#release,
-        more: this.more,
-      },
+    const timers: Timer[] = [];
+    const clearTimers: string[] = [];
+    for (const [id, atMs] of this.#timers) {
+      if (atMs === undefined) clearTimers.push(id);
+      else timers.push({ id, atMs });
+    }
+    const transition: Transition = {
+      events: this.#events,
+      enqueue: this.#enqueue === undefined ? [] : [...this.#enqueue.values()],
+      cancel: this.#cancel,
+      timers,
+      clearTimers,
+      outbox: this.#outbox,
+      releaseWorkspaces: this.#release,
+      more: this.more,
     };
+    if (this.#revoke.length > 0) transition.revoke = this.#revoke;
+    return { execution: this.#execution, transition };
   }
 }
 
