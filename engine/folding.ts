@@ -148,7 +148,11 @@ export class Folder {
     if (!state) return envelope.opening ? this.#create(progress, envelope) : "unread";
     if (envelope.opening && envelope.message?.kind === "start") {
       if (envelope.message.start.requestDigest === state.execution.requestDigest) {
-        return this.#advance(progress, state, envelope, envelope.message);
+        // One that ended before this turn tells its parent again; one that ends in it is telling it anyway.
+        const ended = !progress.wasOpen && progress.creation === undefined;
+        if (ended) return this.#advance(progress, state, envelope, envelope.message);
+        draft.add(envelope, NOTHING, sourceOf(state));
+        return "folded";
       }
       const message = `execution ${actor.id} exists and was started by another request`;
       envelope.done(failed(new HodeiError("ALREADY_EXISTS", message, { field: "id" })));
