@@ -9,6 +9,8 @@ export type Hints = {
   give(topic: WatchTopic, hint: Hint): void;
   /** Each in its own microtask: a subscriber may call the store again at once, and one that throws harms no other. */
   deliver(): void;
+  /** Those that wait now; the answer delivers them. For an adapter whose next calls come before this group is durable. */
+  take(): () => void;
   /** The calls that gave them did not come to pass. */
   forget(): void;
 };
@@ -16,6 +18,18 @@ export type Hints = {
 export function createHints(): Hints {
   const watchers = new Map<string, Set<(hint: Hint) => void>>();
   let waiting = new Map<string, { topic: string; hint: Hint }>();
+
+  const take = (): (() => void) => {
+    const given = waiting;
+    if (given.size > 0) waiting = new Map();
+    return () => {
+      for (const { topic, hint } of given.values()) {
+        for (const watcher of watchers.get(topic) ?? []) {
+          queueMicrotask(() => void (watchers.get(topic)?.has(watcher) === true && watcher(hint)));
+        }
+      }
+    };
+  };
 
   return {
     watch(topic, onHint) {
@@ -33,16 +47,8 @@ export function createHints(): Hints {
       const key = topicKey(topic);
       if (watchers.has(key)) waiting.set(`${key} ${hintKey(hint)}`, { topic: key, hint });
     },
-    deliver() {
-      if (waiting.size === 0) return;
-      const given = waiting;
-      waiting = new Map();
-      for (const { topic, hint } of given.values()) {
-        for (const watcher of watchers.get(topic) ?? []) {
-          queueMicrotask(() => void (watchers.get(topic)?.has(watcher) === true && watcher(hint)));
-        }
-      }
-    },
+    deliver: () => take()(),
+    take,
     forget: () => void (waiting = new Map()),
   };
 }

@@ -2,6 +2,7 @@ import {
   closeSync,
   constants,
   existsSync,
+  fdatasync,
   fdatasyncSync,
   fsyncSync,
   openSync,
@@ -34,6 +35,8 @@ export class JournalFile {
   /** Where the next record goes, and where the oldest that is needed begins. Equal: none is needed. */
   #head = 0;
   #start = 0;
+  #syncing = false;
+  #closed = false;
 
   /** `fresh`: whatever the file held before is of no use any more. */
   constructor(path: string, { capacityBytes, fresh }: { capacityBytes: number; fresh: boolean }) {
@@ -62,7 +65,7 @@ export class JournalFile {
     }
   }
 
-  /** On disk when this returns. Undefined, and nothing written, when there is no room for it. */
+  /** Not on disk before a sync. Undefined, and nothing written, when there is no room for it. */
   append(number: number, text: string): Placed | undefined {
     const length = Buffer.byteLength(text);
     const bytes = HEADER_BYTES + length;
@@ -76,7 +79,6 @@ export class JournalFile {
     buffer.write(text, HEADER_BYTES);
     buffer.writeUInt32LE(checksum(buffer, 0, length), CHECKED_HEADER_BYTES);
     for (let done = 0; done < bytes;) done += writeSync(this.#file, buffer, done, bytes - done, offset + done);
-    fdatasyncSync(this.#file);
     this.#head = offset + bytes;
     return { number, offset, bytes };
   }
@@ -91,8 +93,25 @@ export class JournalFile {
     this.#start = offset;
   }
 
+  sync(): void {
+    fdatasyncSync(this.#file);
+  }
+
+  /** In the background: the event loop goes on while the disk works. One at a time. */
+  syncLater(done: (error: Error | null) => void): void {
+    this.#syncing = true;
+    fdatasync(this.#file, (error) => {
+      this.#syncing = false;
+      if (this.#closed) closeSync(this.#file);
+      done(error);
+    });
+  }
+
   close(): void {
-    closeSync(this.#file);
+    if (this.#closed) return;
+    this.#closed = true;
+    // Else its number could be another file's by the time the sync comes to it.
+    if (!this.#syncing) closeSync(this.#file);
   }
 
   remove(): void {

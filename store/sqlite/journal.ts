@@ -24,6 +24,8 @@ export type Pending = {
 
 /** Beyond half of it the tables are brought up to date, piece by piece. A full one is read in 0.2 s at a start. */
 const JOURNAL_BYTES = 16 * 1024 * 1024;
+/** When tables cannot be written (a full disk) they are tried again after so much more of the journal. */
+const RETRY_BYTES = 512 * 1024;
 /** Rows of one piece: about a millisecond, for which no call is answered. */
 const SLICE_ROWS = 128;
 
@@ -51,7 +53,9 @@ export class WriteAhead {
   /** The records that are needed. */
   readonly #records = new Line<Placed>();
   #bytes = 0;
-  readonly #settleBytes: number;
+  /** Raised while the tables cannot be written. */
+  #settleBytes: number;
+  #distrusted = false;
 
   constructor(
     database: Database,
@@ -124,18 +128,23 @@ export class WriteAhead {
     this.#replaying = false;
   }
 
-  /** Makes what was noted durable. When it throws nothing of it is. */
+  /** Makes what was noted durable. When it throws nothing of it is, or all. */
   commit(): void {
     if (!this.changed) return;
-    const record = `${JSON.stringify(this.#changes)}\n${this.#texts.join("")}`;
-    const placed = this.#appended(record);
-    if (placed === undefined) this.commitAll();
-    else {
-      this.#kept(placed);
-      this.#number += 1;
-      this.#changes = [];
-      this.#texts = [];
-    }
+    if (this.#append()) this.#file?.sync();
+    else this.commitAll();
+  }
+
+  /** The same in the background. False: nothing was begun, and `commit` must do it. */
+  commitLater(done: (error: Error | null) => void): boolean {
+    if (this.#file === undefined || !this.changed || !this.#append()) return false;
+    this.#file.syncLater(done);
+    return true;
+  }
+
+  /** Whether `settle` has something to do. */
+  get behind(): boolean {
+    return this.#urgent.length > 0 || this.#bytes > this.#settleBytes;
   }
 
   /** Brings the tables up to date, with what was noted, and empties the journal. */
@@ -152,6 +161,7 @@ export class WriteAhead {
     });
     this.#changes = [];
     this.#texts = [];
+    this.#distrusted = false;
     this.#settled(pending.length);
   }
 
@@ -173,17 +183,34 @@ export class WriteAhead {
     this.#file?.remove();
   }
 
+  /**
+   * After a sync that failed: what it was to make durable may be read now and be gone after a power failure, with all
+   * that comes behind it. The next commit goes to the tables, and the journal begins anew.
+   */
+  distrust(): void {
+    this.#distrusted = true;
+  }
+
   close(): void {
     this.#file?.close();
   }
 
   /** A write that fails (a full disk) is one for which there is no room. */
-  #appended(record: string): Placed | undefined {
+  #append(): boolean {
+    if (this.#file === undefined || this.#distrusted) return false;
+    const record = `${JSON.stringify(this.#changes)}\n${this.#texts.join("")}`;
+    let placed: Placed | undefined;
     try {
-      return this.#file?.append(this.#number, record);
+      placed = this.#file.append(this.#number, record);
     } catch {
-      return undefined;
+      return false;
     }
+    if (placed === undefined) return false;
+    this.#kept(placed);
+    this.#number += 1;
+    this.#changes = [];
+    this.#texts = [];
+    return true;
   }
 
   #kept(placed: Placed): void {
@@ -194,6 +221,8 @@ export class WriteAhead {
   #slice(): void {
     const most = this.#bytes > this.#settleBytes * 1.5 ? SLICE_ROWS * 8 : SLICE_ROWS;
     let looked = 0;
+    const settleBytes = this.#settleBytes;
+    this.#settleBytes = this.#bytes + RETRY_BYTES;
     this.#transaction(() => {
       for (let rows = 0; rows < most && looked < this.#pending.size; looked += 1) {
         const pending = this.#pending.at(looked);
@@ -203,6 +232,7 @@ export class WriteAhead {
       }
       this.#putStart(looked);
     });
+    this.#settleBytes = settleBytes;
     this.#settled(looked);
   }
 

@@ -48,6 +48,10 @@ const JOURNAL_FILE = "hodei.journal";
 
 type Waiting = { resolve: () => void; reject: (error: HodeiError) => void };
 
+type Group = { waiting: Waiting[]; deliver: () => void; early: ((state: State) => void)[]; ended?: () => void };
+
+const FEW = 2;
+
 type Loaded = { state: State; ahead: WriteAhead };
 
 class CommitGroup {
@@ -61,6 +65,9 @@ class CommitGroup {
   /** The calls whose answers wait for the next commit. */
   #waiting: Waiting[] = [];
   #planned = false;
+  /** On its way to the disk. */
+  #writing: Group | undefined;
+  #syncFailed = false;
   #closed = false;
 
   constructor(options: SqliteOptions) {
@@ -71,7 +78,7 @@ class CommitGroup {
       // The file was held by another process, if by any: whatever engines it had are gone.
       const nowMs = options.clock.now();
       for (const session of state.sessions.values()) endSession(state, session, nowMs);
-      this.#commit();
+      this.#loaded.ahead.commit();
     } catch (error) {
       this.#loaded?.ahead.close();
       this.#database.close();
@@ -115,35 +122,56 @@ class CommitGroup {
   }
 
   get #dirty(): boolean {
-    return this.#loaded?.ahead.changed === true || this.#database.inTransaction;
+    return this.#writing !== undefined || this.#loaded?.ahead.changed === true || this.#database.inTransaction;
   }
 
   #committed(): Promise<void> {
-    if (!this.#planned) {
-      this.#planned = true;
-      nextTurn(() => this.#flush());
-    }
+    this.#plan();
     return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
   }
 
-  #flush(): void {
-    this.#planned = false;
-    if (this.#waiting.length === 0) return;
+  #plan(): void {
+    if (this.#planned) return;
+    this.#planned = true;
+    nextTurn(() => {
+      this.#planned = false;
+      // While one group is on its way to the disk the next one gathers.
+      if (this.#writing === undefined && this.#waiting.length > 0) this.#flush("soon");
+    });
+  }
+
+  #flush(when: "now" | "soon"): void {
+    const group = { waiting: this.#waiting, deliver: this.#hints.take(), early: this.#early };
+    this.#waiting = [];
+    this.#early = [];
+    const ahead = this.#loaded?.ahead;
     try {
-      this.#commit();
+      if (this.#database.inTransaction) this.#database.commit();
+      // For one or two calls the way to another thread and back costs more than waiting; tables are written only
+      // when nothing is under way.
+      const later = when === "soon" && group.waiting.length > FEW && ahead?.behind === false;
+      if (later && ahead.commitLater((error) => this.#written(group, error))) {
+        this.#writing = group;
+        return;
+      }
+      ahead?.commit();
     } catch (error) {
-      this.#fail(error);
+      this.#fail(error, group);
       return;
     }
-    for (const { resolve } of this.#waiting.splice(0)) resolve();
-    this.#hints.deliver();
+    answer(group);
     this.#settle();
   }
 
-  #commit(): void {
-    if (this.#database.inTransaction) this.#database.commit();
-    this.#loaded?.ahead.commit();
-    this.#early = [];
+  #written(group: Group, error: Error | null): void {
+    this.#writing = undefined;
+    if (error === null) answer(group);
+    else {
+      this.#syncFailed = true;
+      this.#fail(error, group);
+    }
+    group.ended?.();
+    if (this.#waiting.length > 0) this.#plan();
   }
 
   /** Everything is durable here. What cannot be written now waits in the journal, until there is no room in it either. */
@@ -164,15 +192,18 @@ class CommitGroup {
     this.#database.run(sql, ...values);
   };
 
-  /** Nothing of this group has happened. Answers the error that its calls are refused with. */
-  #fail(cause: unknown): HodeiError {
+  /** Nothing of this group has happened, nor of the one behind it. Answers the error that their calls are refused with. */
+  #fail(cause: unknown, group?: Group): HodeiError {
     const message = cause instanceof Error ? cause.message : String(cause);
     const refused = new HodeiError("UNAVAILABLE", `the store could not write: ${message}`, { cause });
-    this.#options.logger.error({ error: cause, calls: this.#waiting.length }, "a commit failed");
+    const waiting = [...(group?.waiting ?? []), ...this.#waiting];
+    this.#waiting = [];
+    this.#early = [...(group?.early ?? []), ...this.#early];
+    this.#options.logger.error({ error: cause, calls: waiting.length }, "a commit failed");
     this.#loaded?.ahead.close();
     this.#loaded = undefined;
     this.#hints.forget();
-    for (const { reject } of this.#waiting.splice(0)) reject(refused);
+    for (const { reject } of waiting) reject(refused);
     return refused;
   }
 
@@ -184,6 +215,7 @@ class CommitGroup {
     try {
       this.#database.rollback();
       const loaded = this.#load();
+      if (this.#syncFailed) loaded.ahead.distrust();
       const { state } = loaded;
       const { replicationId } = state.cluster;
       state.cluster = { ...state.cluster, replicationId: `${replicationId}-${this.#options.random.hex(4)}` };
@@ -219,7 +251,9 @@ class CommitGroup {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    this.#flush();
+    const writing = this.#writing;
+    if (writing !== undefined) await new Promise<void>((resolve) => (writing.ended = resolve));
+    this.#flush("now");
     try {
       this.#loaded?.ahead.end();
     } catch (error) {
@@ -228,4 +262,9 @@ class CommitGroup {
     this.#loaded?.ahead.close();
     this.#database.close();
   }
+}
+
+function answer({ waiting, deliver }: Group): void {
+  for (const { resolve } of waiting) resolve();
+  deliver();
 }
