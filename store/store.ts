@@ -121,7 +121,10 @@ export const AGEING_MS = 60_000;
 
 export type ClusterInfo = {
   shards: number;
-  /** Changes when the store may have lost its tail (failover, restore): drop all ownership and reload. */
+  /**
+   * Changes when the store may have lost its tail (failover, restore): drop all ownership and reload. Every session and
+   * fence of before has ended with it, so that nobody writes on the strength of an answer that the store has forgotten.
+   */
   replicationId: string;
   durability: "memory" | "process" | "disk";
   nowMs: number;

@@ -6,6 +6,7 @@ import { createMemoryCold } from "../../store/memory/memory-cold.ts";
 import { saveCluster, storeOf } from "../../store/memory/model.ts";
 import { restore } from "../../store/memory/restore.ts";
 import type { Journal, StoredRows, TableName } from "../../store/memory/rows.ts";
+import { endNow, sessionRecords } from "../../store/memory/sessions.ts";
 import { emptyState, type State } from "../../store/memory/state.ts";
 import type { Store } from "../../store/store.ts";
 
@@ -91,6 +92,8 @@ export function createSimulatedStore(of: { clock: Clock; random: Random; traced:
       hints.forget();
       state = fresh(cold);
       restore(state, rows, lastSerial);
+      // An engine may know what the store has forgotten: what it was granted before is good for nothing any more.
+      for (const { session } of sessionRecords(state)) endNow(state, { session });
       saveCluster(state, { ...state.cluster, replicationId: random.hex(8) });
     },
   };

@@ -51,7 +51,7 @@ export type Fact = { at: number; nowMs: number; node: string; op?: string } & (
     }
   | { kind: "counted"; opId: string; namespace: string; name: string; value: number }
   | { kind: "logged"; request: Asked<LogStore["append"]>; heldTo: number }
-  /** The store lost what it had applied after `keptEvents`; sessions that had not ended live for one more ttl. */
+  /** The store lost what it had applied after `keptEvents`; all sessions and fences end with that. */
   | { kind: "rolledBack"; keptEvents: number }
 );
 export type FactOf<Kind extends Fact["kind"]> = Extract<Fact, { kind: Kind }>;

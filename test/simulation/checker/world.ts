@@ -133,7 +133,7 @@ export function applyFact(world: World, fact: Fact): void {
       return changeRegistry(world, fact);
     case "rolledBack":
       for (const session of world.sessions.values()) {
-        if (session.endedAtMs === undefined) session.expiresAtMs = fact.nowMs + session.ttlMs;
+        if (session.endedAtMs === undefined) end(world, session, fact.nowMs);
       }
       return;
     default:
