@@ -3,7 +3,7 @@ import { childIdOf } from "../../../workflow/child.ts";
 import { own, type Execution, type IterationRecord } from "../../../workflow/execution.ts";
 import type { OutboxMessage } from "../../../workflow/message.ts";
 import type { FactOf } from "./facts.ts";
-import type { Invariant, Report } from "./invariant.ts";
+import type { Invariant, Report, Run } from "./invariant.ts";
 import { pastOf } from "./past.ts";
 import { keyOf, type Known, type World } from "./world.ts";
 
@@ -140,7 +140,7 @@ export const endsAgree: Invariant = {
   name: "a parent tells what its child came to",
   promise:
     "An iteration that started a child succeeds with its outputs when it succeeded, and not otherwise; a finished parent has no running child.",
-  watch: (report) => ({
+  watch: (report, run) => ({
     end(world, last) {
       for (const child of world.executions.values()) {
         const ref = child.state.parent;
@@ -150,7 +150,7 @@ export const endsAgree: Invariant = {
         const iteration = own(parent.state.steps, ref.step)?.iterations[ref.iteration];
         const about = `child ${child.state.id}`;
         const events = [...parent.commits.slice(-1), ...child.commits.slice(-1)].sort((a, b) => a - b);
-        if (iteration?.childId === child.state.id && iteration.state === "succeeded") {
+        if (iteration?.childId === child.state.id && iteration.state === "succeeded" && !hadEnded(child, run)) {
           if (child.state.state !== "succeeded") {
             report({ about, expected: "to have succeeded, as its parent says", seen: child.state.state, events });
           } else if (!isDeepStrictEqual(plain(iteration.outputs ?? {}), plain(child.state.output ?? {}))) {
@@ -169,6 +169,12 @@ export const endsAgree: Invariant = {
     },
   }),
 };
+
+/** Its parent heard of an end that the store has forgotten since. */
+function hadEnded({ key }: Known, run: Run): boolean {
+  const moments = pastOf(run).moments.get(key) ?? [];
+  return moments.some(({ state, lostAt }) => state === "succeeded" && lostAt !== Infinity);
+}
 
 function plain(value: unknown): unknown {
   return JSON.parse(JSON.stringify(value));

@@ -1,3 +1,4 @@
+import type { Job } from "../../../workflow/job.ts";
 import { fits, mismatches } from "../../../workflow/matching.ts";
 import type { Resources } from "../../../workflow/requirement.ts";
 import type { FactOf } from "./facts.ts";
@@ -109,13 +110,25 @@ function releaseWorkspaces(
   for (const { jobId } of request.settle) {
     const known = world.jobs.get(jobId);
     const workspace = known?.job.workspace;
-    if (workspace !== undefined && known?.claim !== undefined)
-      workspaces.set(workspace, { worker: known.claim.worker, at });
+    if (workspace === undefined || known?.claim === undefined || wasRefused(fact, known.job)) continue;
+    workspaces.set(workspace, { worker: known.claim.worker, at });
   }
   for (const workspace of request.releaseWorkspaces) workspaces.delete(workspace);
   if (request.head.state === "running") return;
   for (const workspace of workspaces.keys())
     if (workspace.startsWith(`${request.head.uid}/`)) workspaces.delete(workspace);
+}
+
+/** Nothing ran in it then. */
+function wasRefused({ events }: FactOf<"commit">, { step, iteration, attempt }: Job): boolean {
+  return events.some(
+    (event) =>
+      event.type === "attemptEnded" &&
+      event.step === step &&
+      event.iteration === iteration &&
+      event.attempt === attempt &&
+      event.outcome.kind === "rejected",
+  );
 }
 
 export const openGate: Invariant = {

@@ -19,6 +19,11 @@ function runsOf(run: Run): Ran[] {
   });
 }
 
+/** As they were given out: a worker that was frozen may begin what has long been given to another. */
+function inOrder(runs: readonly Ran[]): Ran[] {
+  return runs.toSorted((one, other) => (one.claimedAt ?? one.at) - (other.claimedAt ?? other.at));
+}
+
 /** What the store lost before `later` was given out is no reason to hold that back: nobody could know of it any more. */
 function forgotten(past: Past, earlier: Ran, later: Ran): boolean {
   if (earlier.claimedAt === undefined || later.claimedAt === undefined) return false;
@@ -51,7 +56,7 @@ export const oneRunPerAttempt: Invariant = {
         events: [at],
       });
     }
-    for (const group of grouped(runs, ({ job }) => job.jobId)) {
+    for (const group of grouped(inOrder(runs), ({ job }) => job.jobId)) {
       for (const [index, later] of group.entries()) {
         const earlier = group.slice(0, index).find((one) => !forgotten(past, one, later));
         if (earlier === undefined) continue;
@@ -70,9 +75,7 @@ export const atMostOnce: Invariant = {
     const past = pastOf(run);
     const ends = endsOf(past);
     const runs = runsOf(run);
-    // In the order in which they were given out: a worker that was frozen may begin what has long been given to another.
-    const given = runs.toSorted((one, other) => (one.claimedAt ?? one.at) - (other.claimedAt ?? other.at));
-    for (const group of grouped(given, ({ job }) => job.idempotencyKey)) {
+    for (const group of grouped(inOrder(runs), ({ job }) => job.idempotencyKey)) {
       for (const [index, later] of group.entries()) {
         const earlier = group.slice(0, index).findLast((one) => one.job.jobId !== later.job.jobId);
         if (earlier === undefined || forgotten(past, earlier, later)) continue;
