@@ -136,7 +136,7 @@ class EngineProcess implements Engine {
     await this.#ownership.start({
       loaded: (shard, executions) =>
         void this.#loading.set(shard, [...(this.#loading.get(shard) ?? []), ...executions]),
-      ready: (shards) => this.#ready(shards),
+      ready: (shard) => this.#ready(shard),
       dropped: (shard) => this.#dropped(shard),
       quiesce: (shards) => this.#executor.quiesce(shards),
       session: (session) => this.#session(session),
@@ -242,17 +242,15 @@ class EngineProcess implements Engine {
   }
 
   /** Not before the shard may be written: what a timer or an acknowledgement leads to is a turn. */
-  #ready(shards: readonly number[]): void {
-    for (const shard of shards) {
-      for (const { head, timers, outbox } of this.#loading.get(shard) ?? []) {
-        const of = { namespace: head.namespace, id: head.id, shard };
-        if (head.state === "running") this.#count(shard, 1);
-        for (const timer of timers) this.#timers.set({ ...of, timer: timer.id }, timer.atMs);
-        this.#outbox.push(of, outbox);
-      }
-      this.#loading.delete(shard);
+  #ready(shard: number): void {
+    for (const { head, timers, outbox } of this.#loading.get(shard) ?? []) {
+      const of = { namespace: head.namespace, id: head.id, shard };
+      if (head.state === "running") this.#count(shard, 1);
+      for (const timer of timers) this.#timers.set({ ...of, timer: timer.id }, timer.atMs);
+      this.#outbox.push(of, outbox);
     }
-    this.#inbox.mark(shards);
+    this.#loading.delete(shard);
+    this.#inbox.mark([shard]);
     this.#fleet?.nudge();
   }
 

@@ -23,8 +23,8 @@ const LOADS_AT_ONCE = 16;
 export type OwnershipHooks = {
   /** A shard is ours and about to be served: everything its new owner must know, page by page. */
   loaded(shard: number, executions: LoadedExecution[]): void;
-  /** After the pages: messages may come now. */
-  ready(shards: number[]): void;
+  /** After its pages, in the very moment from which messages may come. */
+  ready(shard: number): void;
   /** Not ours any more, whatever was in flight: forget it. */
   dropped(shard: number): void;
   /** Resolves when no turn of these shards is in flight; nothing new is begun meanwhile. */
@@ -331,15 +331,14 @@ export class Ownership {
     if (this.#session !== session) return;
     for (const fence of answer.acquired) this.#held.set(fence.shard, { fence, state: "loading" });
     const queue = [...answer.acquired];
-    const ready: number[] = [];
+    let ready = 0;
     const loader = async (): Promise<void> => {
-      for (let fence = queue.pop(); fence; fence = queue.pop()) if (await this.#tryLoad(fence)) ready.push(fence.shard);
+      for (let fence = queue.pop(); fence; fence = queue.pop()) if (await this.#tryLoad(fence)) ready += 1;
     };
     await Promise.all(Array.from({ length: LOADS_AT_ONCE }, loader));
-    if (ready.length === 0) return;
-    this.#hooks?.ready(ready);
+    if (ready === 0) return;
     this.#options.metrics.gauge("hodei_engine_shards", this.#held.size);
-    emit("ShardsAcquired", `${ready.length} shards acquired`, { facts: { count: String(ready.length) } });
+    emit("ShardsAcquired", `${ready} shards acquired`, { facts: { count: String(ready) } });
   }
 
   /** A shard that cannot be loaded is given back and must not keep the others from being served. */
@@ -370,6 +369,9 @@ export class Ownership {
       cursor = page.cursor;
       if (cursor === undefined) held.state = "ready";
     } while (cursor !== undefined);
+    // At once, not when all shards are loaded: a turn made in between would have its timers and messages overtaken by
+    // those that were read before it (a cancel would reach a child before its start).
+    this.#hooks?.ready(fence.shard);
     return true;
   }
 

@@ -123,6 +123,47 @@ describe("an outcome that was accepted while its owner was busy", () => {
   });
 });
 
+describe("an engine that takes over while other shards are still being read", () => {
+  it("sends what was waiting before what comes now: a cancel does not overtake the start of its child", async () => {
+    const reading = Promise.withResolvers<void>();
+    const { inner } = slowed({});
+    cluster = new Cluster({ store: inner });
+    const refuse = async (): Promise<void> => Promise.reject(new HodeiError("UNAVAILABLE", "no orchestrator"));
+    const first = await cluster.engine("e1", { gateway: { startChild: refuse, deliver: refuse } });
+    await cluster.assign(new Map([[first, all()]]));
+    cluster.register("sub", { steps: { a: run() } });
+    cluster.register("outer", { steps: { c: { workflow: "sub" } } });
+    await cluster.start("x1", "outer");
+    await cluster.assign(new Map([[first, []]]));
+
+    const own = cluster.shardOf("x1");
+    const store: Store = {
+      ...inner,
+      loadShard: async (request) => {
+        if (request.fence.shard !== own) await reading.promise;
+        return await inner.loadShard(request);
+      },
+    };
+    const sent: string[] = [];
+    const both = Promise.withResolvers<void>();
+    const note = async (kind: string): Promise<void> => {
+      sent.push(kind);
+      if (sent.length === 2) both.resolve();
+    };
+    const gateway = {
+      startChild: () => note("start"),
+      deliver: ({ messageJson }: { messageJson: string }) => note((JSON.parse(messageJson) as { kind: string }).kind),
+    };
+    const second = await cluster.engine("e2", { store, gateway });
+    const assigned = second.channel.call("engine", "assign", { generation: 99, shards: all() });
+    cluster.owners.set(own, second);
+    await cluster.deliver("x1", { kind: "cancel", id: "c1", reason: "", by: "" });
+    reading.resolve();
+    await Promise.all([assigned, both.promise]);
+    expect(sent).toEqual(["start", "cancel"]);
+  });
+});
+
 describe("a claim whose worker went while the store answered", () => {
   it("costs nothing: not even an at-most-once step has been seen by anyone", async () => {
     const claiming = Promise.withResolvers<void>();
