@@ -1,4 +1,6 @@
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { HodeiError } from "../workflow/errors.ts";
 import { loadConfig } from "./config.ts";
 
 /** [variable, value, where it lands, what it becomes, what stands there without it] */
@@ -67,5 +69,48 @@ describe("the environment", () => {
 
   it("is frozen", () => {
     expect(Object.isFrozen(loadConfig({}))).toBe(true);
+  });
+});
+
+describe("any environment", () => {
+  const names = fc.constantFrom(...VARIABLES.map(([name]) => name), "HODEI_TLS_CA", "HODEI_TLS_CERT", "HODEI_TLS_KEY");
+  const values = fc.oneof(
+    fc.constantFrom(
+      ...VARIABLES.map(([, value]) => value),
+      "",
+      " ",
+      ",",
+      "a,,b",
+      "-1",
+      "65536",
+      "TRUE",
+      "7x",
+      "__proto__",
+    ),
+    fc.constantFrom("9".repeat(400), "999999d", "host:99999", "[::1]:1", "\0"),
+    fc.string({ unit: "binary" }),
+  );
+
+  /** The variable that is refused, if one is. */
+  function refused(env: Record<string, string>): string | undefined {
+    try {
+      const { retentionMs, discoveryIntervalMs, grpcPort } = loadConfig(env);
+      expect([retentionMs, discoveryIntervalMs, grpcPort].every(Number.isSafeInteger)).toBe(true);
+      return undefined;
+    } catch (error) {
+      if (error instanceof HodeiError && error.code === "INVALID_ARGUMENT") return error.field ?? "no field";
+      throw error;
+    }
+  }
+
+  it("is read, or refused with the variable at fault", () => {
+    fc.assert(
+      fc.property(fc.dictionary(names, values, { maxKeys: 5 }), (env) => {
+        expect([undefined, ...Object.keys(env), "HODEI_TLS_CA", "HODEI_TLS_CERT", "HODEI_TLS_KEY"]).toContain(
+          refused(env),
+        );
+      }),
+      { numRuns: 1000 },
+    );
   });
 });

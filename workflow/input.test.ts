@@ -151,6 +151,13 @@ describe("a schema itself", () => {
     expect(schemaViolations(schema)).toEqual([{ path, message: expect.stringMatching(message) }]);
   });
 
+  it("with thousands of unknown words has hints for as many as are listed", () => {
+    const words = Array.from({ length: 1000 }, (_, at) => [`requird${at % 2}${at}`, 1] as const);
+    const found = schemaViolations({ properties: { a: Object.fromEntries(words) } });
+    expect(found).toHaveLength(1000);
+    expect(found.filter(({ message }) => /known are|did you mean/.test(message))).toHaveLength(50);
+  });
+
   it("that nests too deep is refused", () => {
     let schema: JsonObject = {};
     for (let level = 0; level < 60; level++) schema = { items: schema };

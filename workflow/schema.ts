@@ -1,5 +1,6 @@
 import { canonicalJson } from "./digest.ts";
 import type { Json, JsonObject } from "./json.ts";
+import { LIMITS } from "./limits.ts";
 import type { Path } from "./path.ts";
 import { suggestion } from "./suggest.ts";
 
@@ -99,25 +100,31 @@ export function choicesOf(schema: JsonObject): Set<string> | undefined {
 /** Something wrong at a place; the caller knows what the place is called and in which text it stands. */
 export type Problem = { path: Path; message: string };
 
-export function schemaProblems(schema: Json, path: Path = []): Problem[] {
+/**
+ * Near names are looked for as often as problems are listed, at 25 µs each: aliases make 100,000 unknown words of a few.
+ */
+type Hints = { left: number };
+
+export function schemaProblems(schema: Json, path: Path = [], hints: Hints = { left: LIMITS.violations }): Problem[] {
   if (!isJsonObject(schema)) return [{ path, message: "a schema must be an object" }];
   if (path.length > MAX_DEPTH * 2) return [{ path, message: `schemas nest at most ${MAX_DEPTH} deep` }];
   const problems: Problem[] = [];
   for (const [word, value] of Object.entries(schema)) {
     const at = [...path, word];
     if (!Object.hasOwn(WORDS, word)) {
-      const near = suggestion(word, Object.keys(WORDS)) || `; known are ${Object.keys(WORDS).join(", ")}`;
+      const known = Object.keys(WORDS);
+      const near = (hints.left -= 1) < 0 ? "" : suggestion(word, known) || `; known are ${known.join(", ")}`;
       problems.push({ path: at, message: `"${word}" is not in the supported subset of JSON Schema${near}` });
     } else {
       // No spread: a list of 100,000 wrong types would not fit the stack as arguments.
-      for (const problem of wordProblems(word as Word, value, at)) problems.push(problem);
+      for (const problem of wordProblems(word as Word, value, at, hints)) problems.push(problem);
     }
   }
   if (problems.length > 0) return problems;
   return togetherProblems(schema, path);
 }
 
-function wordProblems(word: Word, value: Json, at: Path): Problem[] {
+function wordProblems(word: Word, value: Json, at: Path, hints: Hints): Problem[] {
   const wrong = (what: string): Problem[] => [{ path: at, message: `must be ${what}` }];
   switch (word) {
     case "type":
@@ -134,17 +141,17 @@ function wordProblems(word: Word, value: Json, at: Path): Problem[] {
       return [];
     case "properties":
       if (!isJsonObject(value)) return wrong("an object that gives a schema for each name");
-      return Object.entries(value).flatMap(([name, property]) => schemaProblems(property, [...at, name]));
+      return Object.entries(value).flatMap(([name, property]) => schemaProblems(property, [...at, name], hints));
     case "required":
       return isJsonList(value) && value.every((name) => typeof name === "string") ? [] : wrong("a list of names");
     case "additionalProperties":
       return typeof value === "boolean"
         ? []
         : isJsonObject(value)
-          ? schemaProblems(value, at)
+          ? schemaProblems(value, at, hints)
           : wrong("a boolean or a schema");
     case "items":
-      return isJsonObject(value) ? schemaProblems(value, at) : wrong("one schema for every item");
+      return isJsonObject(value) ? schemaProblems(value, at, hints) : wrong("one schema for every item");
     case "uniqueItems":
       return typeof value === "boolean" ? [] : wrong("a boolean");
     case "minItems":
