@@ -22,6 +22,7 @@ export class Committer {
   readonly #options: ExecutorOptions;
   readonly #quarantine: Quarantine;
   readonly #entries: InboxEntries;
+  #operations = 0;
   readonly #put: (actor: Actor, envelope: Envelope) => void;
 
   constructor(
@@ -37,7 +38,10 @@ export class Committer {
   async commit(actor: Actor, fence: Fence, turn: Turn): Promise<void> {
     const { store, clock, random, ownership, hooks, metrics } = this.#options;
     const claimFor = turn.draft.claims ? hooks.offer(turn.draft.settled) : [];
-    const request = turn.draft.request({ ...turn, opId: random.id(), fence, claimFor });
+    // Unique as its session is: an id of its own was a microsecond and twice the length in what the store remembers.
+    this.#operations += 1;
+    const opId = `${fence.session}/${this.#operations.toString(36)}`;
+    const request = turn.draft.request({ ...turn, opId, fence, claimFor });
     const startedMs = clock.monotonic();
     let answer: TurnAnswer;
     try {

@@ -2,6 +2,8 @@
 export class Recent<V> {
   readonly #bound: number;
   readonly #entries = new Map<string, V>();
+  /** At the young end already: what is asked for again and again is not moved each time. */
+  #newest: string | undefined;
 
   constructor(bound: number) {
     this.#bound = bound;
@@ -9,7 +11,8 @@ export class Recent<V> {
 
   get(key: string): V | undefined {
     const value = this.#entries.get(key);
-    if (value === undefined) return undefined;
+    if (value === undefined || key === this.#newest) return value;
+    this.#newest = key;
     // A Map iterates in order of insertion: what is used again moves to the young end.
     this.#entries.delete(key);
     this.#entries.set(key, value);
@@ -18,6 +21,7 @@ export class Recent<V> {
 
   /** Answers what fell out at the old end, if anything did. */
   set(key: string, value: V): V | undefined {
+    this.#newest = key;
     this.#entries.delete(key);
     this.#entries.set(key, value);
     if (this.#entries.size <= this.#bound) return undefined;
@@ -27,6 +31,7 @@ export class Recent<V> {
   }
 
   delete(key: string): void {
+    if (key === this.#newest) this.#newest = undefined;
     this.#entries.delete(key);
   }
 

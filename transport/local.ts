@@ -1,5 +1,6 @@
 import type { Clock, Timer } from "../base/clock.ts";
 import { HodeiError, toHodeiError } from "../workflow/errors.ts";
+import { copyOf } from "./copy.ts";
 import { Pipe, pump } from "./pipe.ts";
 import type { Api, Authenticate, CallContext, Channel, Duplex, Server, Services, Transport } from "./transport.ts";
 import { ANONYMOUS, CALL_DEADLINE_MS } from "./transport.ts";
@@ -179,7 +180,7 @@ class LocalChannel implements Channel {
     const { call, invoke } = this.#open(service, method, options.deadlineMs ?? CALL_DEADLINE_MS, options.signal);
     const answer = Promise.withResolvers<unknown>();
     call.onBreak(answer.reject);
-    const handled = async (): Promise<unknown> => structuredClone(await invoke(structuredClone<unknown>(request)));
+    const handled = async (): Promise<unknown> => copyOf(await invoke(copyOf<unknown>(request)));
     handled().then(answer.resolve, (error: unknown) => answer.reject(toHodeiError(error)));
     try {
       // The handler's type was tied to the method's when it was offered.
@@ -267,8 +268,8 @@ class LocalChannel implements Channel {
 /** Server side of a server stream. */
 async function produce(call: LocalCall, invoke: Invoke, request: unknown, pipe: Pipe<never>): Promise<void> {
   try {
-    const items = invoke(structuredClone(request)) as AsyncIterable<never>;
-    await pump(items, (item) => pipe.send(structuredClone(item)), call.signal);
+    const items = invoke(copyOf(request)) as AsyncIterable<never>;
+    await pump(items, (item) => pipe.send(copyOf(item)), call.signal);
     pipe.end();
   } catch (error) {
     pipe.end(toHodeiError(error));
@@ -296,7 +297,7 @@ async function converse(call: LocalCall, invoke: Invoke, up: Pipe<unknown>, down
 
 function side<Out, In>(call: LocalCall | undefined, out: Pipe<Out>, incoming: Pipe<In>): Duplex<Out, In> {
   return {
-    send: async (message) => await out.send(structuredClone(message)),
+    send: async (message) => await out.send(copyOf(message)),
     messages: incoming.messages,
     end: () => out.end(),
     cancel: () => call?.breakOff(cancelled("the stream was cancelled")),

@@ -2,7 +2,7 @@ import { Pipe, pump, streamEnded } from "../../transport/pipe.ts";
 import { STREAM_BUFFER, type Duplex } from "../../transport/transport.ts";
 import { HodeiError, toHodeiError } from "../../workflow/errors.ts";
 import type { Conversation, Side } from "./conversation.ts";
-import { copyOf } from "./copy.ts";
+import { copyOf } from "../../transport/copy.ts";
 import type { Invoke } from "./server.ts";
 
 /**

@@ -2,7 +2,7 @@ import type { CallOptions, Channel, Services, Transport } from "../../transport/
 import { CALL_DEADLINE_MS } from "../../transport/transport.ts";
 import { HodeiError, toHodeiError } from "../../workflow/errors.ts";
 import { Conversation } from "./conversation.ts";
-import { copyOf } from "./copy.ts";
+import { copyOf } from "../../transport/copy.ts";
 import type { Life } from "./life.ts";
 import { hostOf, type Network } from "./network.ts";
 import { type AnyServices, type Asked, type Invoke, ServerSide } from "./server.ts";
