@@ -3,6 +3,7 @@ import { jsonLogger } from "../base/log.ts";
 import { type Config, startedByNpx, USUAL_PORT } from "./config.ts";
 import { createOrchestrator } from "./embedded.ts";
 import { EXIT } from "./exit.ts";
+import { giveBackWhenIdle, thisProcess } from "./idle-memory.ts";
 import { print, say } from "./output.ts";
 
 export type DevOptions = {
@@ -43,7 +44,9 @@ export async function runDev(config: Config, options: DevOptions): Promise<numbe
   });
   print(JSON.stringify({ ready: true, address: cluster.address, http: cluster.http, engines: cluster.engines }));
   logger.info({ tookMs: Math.round(systemClock.monotonic() - started), data: options.data }, "ready");
+  const memory = giveBackWhenIdle(thisProcess(systemClock));
   const signal = await asked;
+  memory.cancel();
   watch?.cancel();
   for (const again of ["SIGINT", "SIGTERM"] as const) process.once(again, () => process.exit(EXIT.interrupted));
   if (process.stderr.isTTY) say("stopping: running jobs may end first; again to end now");

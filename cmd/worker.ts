@@ -12,6 +12,7 @@ import { toHodeiError } from "../workflow/errors.ts";
 import { type Config, inheritedEnvironment, loadConfig } from "./config.ts";
 import { loadHandlers } from "./handlers.ts";
 import type { HttpServer } from "./http.ts";
+import { giveBackWhenIdle, thisProcess } from "./idle-memory.ts";
 import { tlsFiles, tokenOf } from "./session.ts";
 import { VERSION } from "./version.ts";
 
@@ -54,7 +55,9 @@ export async function runWorker(config: Config): Promise<number> {
   await worker.start();
   // A worker that is killed writes no compile cache at its end, and most are.
   void worker.ready.then(() => flushCompileCache());
+  const memory = giveBackWhenIdle(thisProcess(systemClock));
   const { reason, exitCode } = await worker.done;
+  memory.cancel();
   await http?.stop();
   logger.info({ reason }, "worker ended");
   return exitCode;
