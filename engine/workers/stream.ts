@@ -14,7 +14,11 @@ export function outgoing(
 ): NonNullable<WorkerRecord["stream"]> & { close(): void; stop(): void } {
   let queued = 0;
   let closed = false;
-  let last: Promise<void> = Promise.resolve();
+  const taken = (): void => void (queued -= 1);
+  const refused = (error: unknown): void => {
+    queued -= 1;
+    logger.debug({ error }, "message to a worker was not taken");
+  };
   const cancel = (): void => {
     closed = true;
     stream.cancel();
@@ -27,7 +31,7 @@ export function outgoing(
     },
     close: () => {
       closed = true;
-      void last.then(() => stream.end());
+      stream.end();
     },
     send(message) {
       if (closed) return;
@@ -36,10 +40,8 @@ export function outgoing(
         return cancel();
       }
       queued += 1;
-      last = last
-        .then(() => (closed ? undefined : stream.send(message)))
-        .catch((error: unknown) => logger.debug({ error, kind: message.kind }, "message to a worker was not taken"))
-        .finally(() => (queued -= 1));
+      // Not one after the other: the stream keeps the order of sends that nobody waits for.
+      stream.send(message).then(taken, refused);
     },
   };
 }
