@@ -148,9 +148,9 @@ export class Folder {
     if (!state) return envelope.opening ? this.#create(progress, envelope) : "unread";
     if (envelope.opening && envelope.message?.kind === "start") {
       if (envelope.message.start.requestDigest === state.execution.requestDigest) {
-        // One that ended before this turn tells its parent again; one that ends in it is telling it anyway.
-        const ended = !progress.wasOpen && progress.creation === undefined;
-        if (ended) return this.#advance(progress, state, envelope, envelope.message);
+        // One that ended before this turn tells its parent again, once; one that ends in it is telling it anyway.
+        const tells = !progress.wasOpen && progress.creation === undefined && draft.outbox.length === 0;
+        if (tells) return this.#advance(progress, state, envelope, envelope.message);
         draft.add(envelope, NOTHING, sourceOf(state));
         return "folded";
       }
