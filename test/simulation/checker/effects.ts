@@ -50,8 +50,9 @@ function checkMessages(fact: FactOf<"commit">, known: Known, report: Report): vo
   const ends = events.filter((event) => event.type === "executionEnded");
   const told = sent.filter(({ kind }) => kind === "childEnded");
   const expected = known.state.parent === undefined ? 0 : ends.length;
-  // One that has ended may say so again: its parent has asked.
-  const again = ends.length === 0 && told.length === 1 && known.state.state !== "running";
+  // One that has ended may say so again, as often as its parent has asked.
+  const again =
+    ends.length === 0 && told.length > 0 && known.state.parent !== undefined && known.state.state !== "running";
   if (told.length !== expected && !again) {
     const seen = `${told.length} messages`;
     report({ about, expected: `${expected} messages to its parent about its end`, seen, events: [fact.at] });

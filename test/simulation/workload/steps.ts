@@ -57,7 +57,8 @@ function drawStep(dice: Dice, needs: string[], steps: Steps, of: Surroundings, g
     return { ...step, ...drawChild(dice, of.child) };
   }
   if (kind <= 23) {
-    if (dice.chance(0.4)) step["timeout"] = { total: `${dice.int(2, 20)}s` };
+    // Nobody signals what runs again after all clients have gone: a message on its way when the store lost its tail.
+    step["timeout"] = { total: dice.chance(0.4) ? `${dice.int(2, 20)}s` : "2m" };
     return { ...step, wait: { signal: dice.pick(SIGNALS) } };
   }
   if (kind <= 32) return { ...step, sleep: dice.pick(["10ms", "300ms", "2s", "7s"]) };
