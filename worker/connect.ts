@@ -97,6 +97,11 @@ export class Connection {
     this.#link?.over.abort(new HodeiError("CANCELLED", "a newer stream replaces this one"));
   }
 
+  /** Gives the connection up and tries the next address. */
+  drop(reason: string): void {
+    this.#link?.over.abort(new HodeiError("DEADLINE_EXCEEDED", reason));
+  }
+
   /** There is something to hand in and little time: the next tries come quickly. */
   hurry(): void {
     this.#hurry = true;

@@ -129,6 +129,7 @@ class WorkerProcess implements Worker {
       meter,
       send: (message) => this.#connection.send(message),
       jobs: () => this.#jobs.running.map((running) => ({ id: running.job.jobId, group: running.group })),
+      onSilent: () => this.#connection.drop("the engine does not answer heartbeats"),
     });
     if (this.#ending) return; // stopped meanwhile
     this.#watchLoneliness();
@@ -209,6 +210,8 @@ class WorkerProcess implements Worker {
         return this.#jobs.acknowledge(message);
       case "releaseWorkspace":
         return this.#jobs.releaseWorkspace(message.workspace);
+      case "heard":
+        return this.#heartbeat?.heard();
       case "drain":
         if (message.redirect.length > 0) this.#connection.redirect(message.redirect);
         else void this.drain("drained by its engine");

@@ -47,7 +47,9 @@ export type ToWorker =
   | { kind: "drain"; redirect: string[] }
   /** The result is durable: forget it. */
   | { kind: "ack"; jobId: string; token: string }
-  | { kind: "releaseWorkspace"; workspace: string };
+  | { kind: "releaseWorkspace"; workspace: string }
+  /** After the welcome, and for each heartbeat: the engine is there. A worker that misses three goes to another one. */
+  | { kind: "heard" };
 
 export type AssignedJob = {
   jobId: string;

@@ -492,6 +492,7 @@ const MESSAGES: Messages = {
         fc.record({ ...of("drain"), redirect: texts }),
         fc.record({ ...of("ack"), ...attempt }),
         fc.record({ ...of("releaseWorkspace"), workspace: text }),
+        fc.record(of("heard")),
       ),
     },
     logs: {

@@ -75,6 +75,8 @@ function toWorkerToWire(message: ToWorker): wire.ConnectResponse {
       return { message: { $case: "ack", value: message } };
     case "releaseWorkspace":
       return { message: { $case: "releaseWorkspace", value: message } };
+    case "heard":
+      return { message: { $case: "heard", value: {} } };
     default:
       return unreachable(message);
   }
@@ -95,6 +97,8 @@ function toWorkerFromWire({ message: wired }: wire.ConnectResponse): ToWorker {
       return { kind: "ack", ...message.value };
     case "releaseWorkspace":
       return { kind: "releaseWorkspace", ...message.value };
+    case "heard":
+      return { kind: "heard" };
     default:
       return unreachable(message);
   }

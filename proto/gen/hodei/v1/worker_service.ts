@@ -29,6 +29,7 @@ export interface ConnectResponse {
     | { $case: "drain"; value: Drain }
     | { $case: "ack"; value: Ack }
     | { $case: "releaseWorkspace"; value: ReleaseWorkspace }
+    | { $case: "heard"; value: Heard }
     | undefined;
 }
 
@@ -177,6 +178,10 @@ export interface Ack {
 /** No step needs this workspace any more. */
 export interface ReleaseWorkspace {
   workspace: string;
+}
+
+/** After the welcome, and for each heartbeat: the engine is there. */
+export interface Heard {
 }
 
 /** A chunk of one attempt's output. */
@@ -339,6 +344,9 @@ export const ConnectResponse: MessageFns<ConnectResponse> = {
       case "releaseWorkspace":
         ReleaseWorkspace.encode(message.message.value, writer.uint32(50).fork()).join();
         break;
+      case "heard":
+        Heard.encode(message.message.value, writer.uint32(58).fork()).join();
+        break;
     }
     return writer;
   },
@@ -402,6 +410,14 @@ export const ConnectResponse: MessageFns<ConnectResponse> = {
             }
 
             message.message = { $case: "releaseWorkspace", value: ReleaseWorkspace.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.message = { $case: "heard", value: Heard.decode(reader, reader.uint32()) };
             continue;
           }
         }
@@ -1650,6 +1666,41 @@ export const ReleaseWorkspace: MessageFns<ReleaseWorkspace> = {
             message.workspace = reader.string();
             continue;
           }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseHeard(): Heard {
+  return {};
+}
+
+export const Heard: MessageFns<Heard> = {
+  encode(_: Heard, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Heard {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHeard();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
