@@ -33,19 +33,21 @@ describe("what an expression sees of the steps", () => {
 
   it("one of many iterations has theirs, in order, and no outputs of its own; what never opened was cancelled", () => {
     const matrix = { axes: { os: ["linux", "mac"] }, exclude: [], include: [] };
-    const after = { needs: ["a", "m"], when: "true" };
+    const after = { needs: ["a", "m", "f"], when: "true" };
     const of = new Scenario({
       steps: {
         a: run({ forEach: [1, 2], maxParallel: 1 }),
         m: run({ matrix }),
-        b: task({ ...after, input: ["${{ steps.a }}", "${{ steps.m.outputs }}"] }),
+        f: run({ forEach: [1] }),
+        b: task({ ...after, input: ["${{ steps.a }}", "${{ steps.m.outputs }}", "${{ steps.f.outputs }}"] }),
       },
     }).start();
     of.succeed("m", { v: 1 }, "0");
     of.succeed("m", { v: 2 }, "1");
+    of.succeed("f", { v: 3 });
     of.fail("a", {}, "0");
     const iterations = ["failed", "cancelled"].map((state) => ({ state, outputs: {} }));
-    expect(inputOf(of, "b")).toEqual([{ state: "failed", outputs: {}, iterations }, {}]);
+    expect(inputOf(of, "b")).toEqual([{ state: "failed", outputs: {}, iterations }, {}, {}]);
   });
 
   it("all of them at once", () => {

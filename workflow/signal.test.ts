@@ -36,6 +36,8 @@ describe("wait", () => {
 
   it("a signal that no step takes, or that all have had, is refused", () => {
     const of = new Scenario({ steps: { r: run(), a: wait() } }).start();
+    const two = new Scenario({ steps: { a: wait(), b: wait({ signal: "on" }) } }).start();
+    expect(() => two.signal("og")).toThrow(expect.objectContaining({ hint: "the workflow waits for: go, on" }));
     expect(() => of.signal("og")).toThrow(
       expect.objectContaining({
         code: "INVALID_ARGUMENT",
@@ -70,7 +72,11 @@ describe("wait", () => {
         violations: [expect.objectContaining({ path: "payload.n" })],
       }),
     );
-    const bound = expect.objectContaining({ message: "a signal holds at most 65536 bytes", field: "payload" });
+    const bound = expect.objectContaining({
+      code: "TOO_LARGE",
+      message: "a signal holds at most 65536 bytes",
+      field: "payload",
+    });
     expect(() => of.signal("go", "x".repeat(LIMITS.signalBytes - 1))).toThrow(bound);
     expect(() => of.signal("go", "x".repeat(LIMITS.signalBytes - 2))).toThrow(code("INVALID_INPUT"));
     expect(of.execution.seen).toEqual([]);

@@ -14,6 +14,7 @@ const CORE = [
   "child",
   "scope",
   "fold",
+  "timer-id",
 ];
 
 export default defineConfig({
