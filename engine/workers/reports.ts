@@ -30,8 +30,7 @@ export class Reports {
     const { job } = report;
     if (!job && !parseJobId(report.jobId)) return "stale";
     metrics.count("hodei_job_outcomes_total", { outcome: report.outcome.kind });
-    // A loss is always for the store to judge: the worker may live on at another engine, which has adopted the job.
-    if (job && report.outcome.kind !== "lost" && ownership.fence(job.shard)) {
+    if (job && !isForTheStore(report.outcome, job) && ownership.fence(job.shard)) {
       const { jobId, token, outcome, facts } = report;
       const { step, iteration, attempt, executionUid: uid } = job;
       const result = await executor().settle(job, { jobId, token, uid, step, iteration, attempt, outcome, facts });
@@ -71,4 +70,12 @@ export class Reports {
       await clock.sleep(NO_SESSION_MS);
     }
   }
+}
+
+/**
+ * A loss is for the store to judge: the worker may live on at another engine, which has adopted the job. So is a refusal
+ * in a workspace: settled like a result it would bind the workspace to the worker that refuses.
+ */
+function isForTheStore({ kind }: Outcome, { workspace }: Pick<Job, "workspace">): boolean {
+  return kind === "lost" || (kind === "rejected" && workspace !== undefined);
 }

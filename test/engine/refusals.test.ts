@@ -69,6 +69,22 @@ describe("a worker that comes back", () => {
   });
 });
 
+describe("a job of a workspace that its worker refuses", () => {
+  it("goes to another worker: nothing of the workspace is with the first one", async () => {
+    cluster = new Cluster();
+    const node = await cluster.engine("e1");
+    await cluster.assign();
+    cluster.register("folder", { steps: { a: run({ workspace: "src" }), b: run({ needs: ["a"], workspace: "src" }) } });
+    const unwilling = await cluster.worker(node, { refuse: () => "not today" });
+    await cluster.start("x1", "folder");
+    await unwilling.until(() => unwilling.assigned.length === 1);
+    const willing = await cluster.worker(node, { run: () => DONE });
+    const events = await cluster.ended("x1");
+    expect(events.at(-1)).toMatchObject({ type: "executionEnded", state: "succeeded" });
+    expect(willing.assigned.map(({ step }) => step)).toEqual(["a", "b"]);
+  });
+});
+
 describe("a job that nobody here runs", () => {
   it("fails after so many refusals, with their words, and the workers stay of use", async () => {
     const clock = new ManualClock();
