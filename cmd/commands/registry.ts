@@ -1,6 +1,5 @@
-import { readFileSync } from "node:fs";
+import { createReadStream } from "node:fs";
 import { resolve } from "node:path";
-import { text as textFrom } from "node:stream/consumers";
 import { pathToFileURL } from "node:url";
 import type { Command } from "commander";
 import type { PlanResponse } from "../../transport/api/workflow.ts";
@@ -83,10 +82,20 @@ async function modulesWorkflows(file: string): Promise<Source[]> {
   return found.map((workflow) => ({ file, text: JSON.stringify(workflow.document) }));
 }
 
+/** Far beyond every bound of the server, which says what is too large and by how much; a device or a pipe has no end. */
+const MOST_BYTES = 8 * 1024 * 1024;
+
 /** Of a file, or of standard input for `-`: as a stream, for a synchronous read fails where the writer is slower than we. */
 export async function readText(file: string): Promise<string> {
   try {
-    return file === "-" ? await textFrom(process.stdin) : readFileSync(file, "utf8");
+    const chunks: Buffer[] = [];
+    let bytes = 0;
+    for await (const chunk of file === "-" ? process.stdin : createReadStream(file)) {
+      chunks.push(chunk as Buffer);
+      bytes += (chunk as Buffer).length;
+      if (bytes > MOST_BYTES) throw new RangeError(`it has more than ${MOST_BYTES} bytes`);
+    }
+    return new TextDecoder().decode(Buffer.concat(chunks));
   } catch (error) {
     const { message } = error as Error;
     const what = file === "-" ? "standard input" : file;
