@@ -47,6 +47,21 @@ describe("a payload that nests too deeply", () => {
   });
 });
 
+it("an input that defaults would make a thousand times larger is refused with the field", async () => {
+  const item = { type: "object", properties: { text: { type: "string", default: "x".repeat(5000) } } };
+  const input = { type: "object", properties: { list: { type: "array", items: item } } };
+  const document = {
+    apiVersion: "hodei.dev/v1",
+    kind: "Workflow",
+    metadata: { name: "grows", version: "1.0.0" },
+    spec: { input, steps: { w: { wait: { signal: "finish" } } } },
+  };
+  await client.call("workflow", "register", { source: JSON.stringify(document) });
+  const inputJson = JSON.stringify({ list: Array.from({ length: 80_000 }, () => ({})) });
+  const started = client.call("execution", "start", start("two", { workflow: "grows", inputJson }));
+  await expect(started).rejects.toMatchObject({ code: "TOO_LARGE", field: "input" });
+});
+
 describe("what is longer than it can sensibly be is refused with the field", () => {
   const messageId = "";
   it.each([
