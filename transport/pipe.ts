@@ -130,13 +130,16 @@ export async function pump<T>(
   signal: AbortSignal,
 ): Promise<void> {
   const iterator = source[Symbol.asyncIterator]();
-  const aborted = Promise.withResolvers<"aborted">();
-  const onAbort = (): void => aborted.resolve("aborted");
+  let giveUp: (() => void) | undefined;
+  const onAbort = (): void => giveUp?.();
   signal.addEventListener("abort", onAbort, { once: true });
-  if (signal.aborted) onAbort();
   try {
-    for (;;) {
-      const step = await Promise.race([iterator.next(), aborted.promise]);
+    while (!signal.aborted) {
+      // Not a race with one promise for the whole stream: that would remember every message until the stream ends.
+      const step = await new Promise<IteratorResult<T> | "aborted">((resolve, reject) => {
+        giveUp = () => resolve("aborted");
+        iterator.next().then(resolve, reject);
+      });
       if (step === "aborted" || step.done) return;
       await send(step.value);
     }
