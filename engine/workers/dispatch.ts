@@ -59,6 +59,7 @@ export class Dispatch {
         const started = held.job !== undefined && held.job.startMs <= ACCEPT_MS;
         const lost: Outcome = { kind: "lost", reason: "the worker did not accept the job in 5 s" };
         this.cancel(record, held, "not accepted in time");
+        this.#doubt(record);
         this.#end(held, started ? { kind: "timeout", timeout: "start" } : lost, record);
       });
       record.stream?.send({ kind: "assign", job: assignedJob(held.job, held.token) });
@@ -80,6 +81,17 @@ export class Dispatch {
       this.cancel(record, held, "its run timeout is over");
       this.#end(held, { kind: "timeout", timeout: "run" }, record);
     });
+  }
+
+  /**
+   * It does not hear, or does not answer: until its next word others get the jobs. It looks idle, so without this it would
+   * be given the same job again every 5 s, and that would have spent its losses in 20.
+   */
+  #doubt(record: WorkerRecord): void {
+    if (record.state !== "available") return;
+    record.state = "unhealthy";
+    const words = `worker ${record.hello.name} did not accept a job in ${ACCEPT_MS / 1000} s`;
+    this.#context.emit("WorkerUnhealthy", words, { worker: record.id });
   }
 
   cancel(record: WorkerRecord, held: { jobId: string; token: string }, reason: string): void {
