@@ -18,8 +18,8 @@ import { simulatedTransport } from "./transport.ts";
 export type ClusterOptions = { seed: number; shape: Shape; workload: Workload; plant: Plant | undefined };
 
 /**
- * One simulated cluster: real orchestrators, engines and workers, over a store, a network and clocks that are not. What can be done to it stands
- * in `faults.ts`; this is what it is made of.
+ * One simulated cluster: real orchestrators, engines and workers, over a store, a network and clocks that are not. What
+ * can be done to it stands in `faults.ts`; this is what it is made of.
  */
 export class Cluster {
   readonly seed: number;
@@ -38,6 +38,7 @@ export class Cluster {
   doorFaults: DoorFaults = NO_DOOR_FAULTS;
   /** Whether faults that act by chance are over. */
   calm = false;
+  /** Whose clock judges leases and timers. */
   readonly storeLife: Life;
   readonly platform: SimulatedPlatform;
   readonly #workload: Workload;

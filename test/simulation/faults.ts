@@ -31,7 +31,7 @@ export class Faults {
     this.#tell(`${silently ? "host gone" : "crash"} ${node.role}${loseDisk ? " and disk" : ""}`, name, words);
     node.crash({ silently });
     if (loseDisk) node.loseDisk();
-    this.#later(backMs, () => node.start());
+    this.#restart(node, backMs);
   }
 
   /** Its `calls`-th call to the store from now on is its last: it dies before the call takes effect, or right after. */
@@ -48,7 +48,7 @@ export class Faults {
       strike: () => {
         this.#tell(`crash ${when} a store call`, name);
         node.crash();
-        this.#later(backMs, () => node.start());
+        this.#restart(node, backMs);
       },
     });
   }
@@ -63,7 +63,7 @@ export class Faults {
     const node = this.#cluster.node(name);
     if (!node.up) return;
     this.#tell(`drain ${node.role}`, name);
-    void node.leave().then(() => this.#later(backMs, () => node.start()));
+    void node.leave().then(() => this.#restart(node, backMs));
   }
 
   /** SIGSTOP. `withHost`: what it had just sent stays with it, as in a virtual machine that is paused. */
@@ -112,6 +112,12 @@ export class Faults {
     if (!node.up) return;
     this.#tell("clock jump", name, `${byMs} ms`);
     node.life?.jump(byMs);
+  }
+
+  /** The clock that judges leases and timers is set ahead. */
+  jumpStoreClock(byMs: number): void {
+    this.#tell("store clock jump", STORE, `${byMs} ms`);
+    this.#cluster.storeLife.jump(byMs);
   }
 
   /** The store fails over to a copy that had not heard of the last `lostMs`. */
@@ -181,6 +187,11 @@ export class Faults {
     for (const node of nodes.values()) node.door?.pardon();
     for (const open of this.#open) open.end();
     for (const node of nodes.values()) if (isMissing(node)) node.start();
+  }
+
+  /** Pods are not started again: their engine makes another one. */
+  #restart(node: SimulatedNode, backMs: number): void {
+    if (node.restarts) this.#later(backMs, () => node.start());
   }
 
   #later(delayMs: number, action: () => void): void {

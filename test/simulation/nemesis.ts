@@ -36,6 +36,7 @@ export const FAULT_KINDS = [
   "partition from the store both ways",
   "connections cut",
   "clock jump",
+  "store clock jump",
   "store rolled back",
   "takeover rolled back",
   "store away",
@@ -153,6 +154,10 @@ function cut(cluster: Cluster, random: Random): Planned["strike"] {
 }
 
 function jumpClock(cluster: Cluster, random: Random): Planned["strike"] {
+  if (chance(random, 0.3)) {
+    const aheadMs = pick(random, [500, 5_000, 15_000, 60_000]);
+    return (faults) => faults.jumpStoreClock(aheadMs);
+  }
   const target = anyNode(cluster, random);
   const byMs = pick(random, [-3_600_000, -15_000, -1_000, 1_000, 15_000, 3_600_000]);
   return (faults) => faults.jumpClock(target(), byMs);
