@@ -179,6 +179,17 @@ function ownership(world: MakeWorld): void {
     expect(await store.acquireShards(request)).toEqual(first);
   });
 
+  it("grants a shard anew to the session that has it already and asks, since it does not know of it", async () => {
+    const { store, owner } = await world();
+    const request = { opId: op(), session: owner.session, shards: [0] };
+    const answer = await store.acquireShards(request);
+    const before = fenceOf(owner);
+    expect(answer).toMatchObject({ acquired: [{ shard: 0, session: owner.session, epoch: before.epoch + 1 }] });
+    expect(await store.turn(turnOf(owner, "x"))).toEqual({ status: "FENCED" });
+    const fence = "acquired" in answer ? present(answer.acquired[0]) : before;
+    expect(await store.turn(turnOf(owner, "x", { fence }))).toMatchObject({ status: "OK" });
+  });
+
   it("does not release a shard under another nonce", async () => {
     const { store, owner } = await world();
     await store.releaseShards({ fences: [{ ...fenceOf(owner), nonce: "0".repeat(32) }] });

@@ -34,7 +34,10 @@ export type Store = {
   /** Ends it now: shards free, its claimed jobs adoptable for ADOPTION_MS. */
   endSession(request: { session: string }): Promise<void>;
   sessions(): Promise<SessionRecord[]>;
-  /** Takes shards that are free or whose owner's session has ended. A taken shard gets epoch + 1 and a fresh nonce. */
+  /**
+   * Takes shards that are free, whose owner's session has ended, or that the session itself has: it asks because it does
+   * not know. A taken shard gets epoch + 1 and a fresh nonce.
+   */
   acquireShards(request: { opId: string; session: string; shards: number[] }): Promise<{ acquired: Fence[] } | Fenced>;
   releaseShards(request: { fences: Fence[] }): Promise<void>;
   shards(): Promise<ShardRecord[]>;

@@ -187,7 +187,8 @@ export function acquireShards(
   const acquired: Fence[] = [];
   for (const shard of new Set(shards)) {
     const record = state.shards.get(shard);
-    if (record?.session !== undefined) continue;
+    // Its own: a grant whose answer never came, of a request that took effect after the asker had given it up.
+    if (record?.session !== undefined && record.session !== session) continue;
     const taken = { shard, session, epoch: (record?.epoch ?? 0) + 1, nonce: state.random.hex(SECRET_BYTES) };
     state.shards.set(shard, taken);
     addTo(state.shardsOf, session, shard);

@@ -288,7 +288,8 @@ const CASES: [invariant: string, what: string, change: (day: Spoilt) => void][] 
     (of) => {
       of.repeat(only(of.calls("acquireShards")[0]).at, ({ request, answer }) => {
         request["opId"] = "again";
-        answer.acquired = answer.acquired.map((fence) => ({ ...fence, epoch: 2, nonce: `${fence.nonce}2` }));
+        const { session } = only(of.calls("openSession")[1]).event.answer as { session: string };
+        answer.acquired = answer.acquired.map((fence) => ({ ...fence, session, epoch: 2, nonce: `${fence.nonce}2` }));
       });
     },
   ],

@@ -78,7 +78,8 @@ export const freshFences: Invariant = {
           const holder = world.shards.get(fence.shard);
           const last = epochs.get(fence.shard);
           const seen = `${fact.node} was granted ${fenceWords(fence)}`;
-          if (holder !== undefined) {
+          // Its own holder may ask again: a grant whose answer never came.
+          if (holder !== undefined && holder.fence.session !== fence.session) {
             const expected = `no grant while ${fenceWords(holder.fence)} holds it`;
             report({ about, expected, seen, events: [holder.at, fact.at] });
           }

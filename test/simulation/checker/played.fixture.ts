@@ -3,7 +3,7 @@ import { seededRandom } from "../../../base/random.ts";
 import { createMemoryStore } from "../../../store/memory.ts";
 import { slotOf } from "../../../store/fixtures.ts";
 import type { Assignment, EngineInfo, Fence, Store, TurnRequest } from "../../../store/store.ts";
-import { headOf, type Loaded, snapshotFor, TurnDraft, usesOf } from "../../../engine/turn.ts";
+import { headOf, type Loaded, TurnDraft, usesOf } from "../../../engine/turn.ts";
 import type { Envelope } from "../../../engine/mailbox.ts";
 import type { Definition } from "../../../workflow/definition.ts";
 import { idempotencyKey, type Outcome } from "../../../workflow/job.ts";
@@ -157,7 +157,9 @@ export class Played {
     loaded.uses = usesOf(loaded.execution);
     const envelope = { ...asked, done: () => {} } as Envelope;
     draft.add(envelope, made?.transition ?? NOTHING, { namespace, uid, revision: loaded.revision + 1 });
-    const snapshot = snapshotFor(loaded, draft);
+    // However seldom an engine takes one: here each end has one, for the checker to look at.
+    const ended = draft.events > 0 && loaded.execution.state !== "running";
+    const snapshot = ended ? JSON.stringify(loaded.execution) : undefined;
     const about = {
       opId: this.op(),
       fence: owner.fence,
