@@ -50,7 +50,7 @@ spec:
         - build
 `;
     expect(() => loadDefinition(text, { file: "a.yaml" })).toThrow(
-      'a.yaml:10:11 spec.steps.ship.needs[0]: unknown step "unit"',
+      'a.yaml:10:11: spec.steps.ship.needs[0]: unknown step "unit"',
     );
     expect(loadDefinition(text.replace("- unit", "- build")).steps["ship"]?.needs).toEqual(["build"]);
   });

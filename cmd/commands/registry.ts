@@ -67,7 +67,7 @@ async function textOf(file: string): Promise<string> {
   const text = await readText(file);
   if (text.trim() !== "") return text;
   const violations = [{ path: "", message: "the document is empty", file, line: 1, column: 1 }];
-  throw new HodeiError("INVALID_DEFINITION", `the definition does not hold: ${file}:1:1 the document is empty`, {
+  throw new HodeiError("INVALID_DEFINITION", `the definition does not hold: ${file}:1:1: the document is empty`, {
     violations,
   });
 }

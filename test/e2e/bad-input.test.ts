@@ -89,7 +89,7 @@ describe("definitions that do not hold are refused with file, line and path", ()
     const { code, message, violations = [] } = await refused("apply", file);
     expect(code).toBe("INVALID_DEFINITION");
     expect(message).toMatch(words);
-    expect(message).toMatch(/wrong\.yaml:\d+:\d+ /);
+    expect(message).toMatch(/wrong\.yaml:\d+:\d+: /);
     expect(violations[0]?.line).toBeGreaterThan(1);
     expect((await hodei(["lint", file])).stderr, "without a cluster too").toMatch(words);
   });
@@ -103,7 +103,7 @@ describe("definitions that do not hold are refused with file, line and path", ()
   ])("%s", async (_, text) => {
     const { code, message } = await refused("apply", fileWith("wrong.yaml", text));
     expect(code).toBe("INVALID_DEFINITION");
-    expect(message).toMatch(/wrong\.yaml:\d+:\d+ /);
+    expect(message).toMatch(/wrong\.yaml:\d+:\d+: /);
   });
 
   it("a version that is none, a name that is none", async () => {
