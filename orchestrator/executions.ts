@@ -185,6 +185,7 @@ export class Executions implements Handlers {
 
   readonly run: Handlers["run"] = async (stream, context) =>
     await runStarts(stream, {
+      clock: this.#options.clock,
       start: (request) => this.#options.starter.start(context.identity.namespace, request, { signal: context.signal }),
       watchEnd: (id) => this.#watchEnd(context.identity.namespace, id, context.signal),
     });

@@ -1,3 +1,4 @@
+import type { Clock, Timer } from "../base/clock.ts";
 import type {
   ExecutionView,
   RunRequest,
@@ -11,6 +12,9 @@ import { toHodeiError } from "../workflow/errors.ts";
 /** Starts of one stream that are not answered to the end; beyond, the stream is not read, and so the writer waits. */
 export const RUNS_IN_FLIGHT = 256;
 
+/** One who asks for the output hears of the start only when the end keeps it waiting so long, or up to twice that. */
+const STARTED_AFTER_MS = 100;
+
 export type EndWatch = {
   /** Its view once it has ended. `startedSince`: it was created after the watch began. `brief`: as RunRequest has it. */
   reached: (startedSince: boolean, brief: boolean) => Promise<ExecutionView>;
@@ -18,6 +22,7 @@ export type EndWatch = {
 };
 
 type Work = {
+  clock: Clock;
   start: (request: StartRequest) => Promise<StartResponse>;
   watchEnd: (id: string) => EndWatch;
 };
@@ -36,26 +41,40 @@ export async function runStarts(stream: Duplex<RunResponse, RunRequest>, work: W
     // Nobody takes the answers any more: what was started goes on by itself.
     if (broken) throw broken.error;
   };
-  for await (const request of stream.messages) {
-    inFlight += 1;
-    answer(stream, request, work)
-      .catch((error: unknown) => (broken ??= { error }))
-      .finally(() => {
-        inFlight -= 1;
-        onDone();
-      });
-    await until(() => inFlight < RUNS_IN_FLIGHT);
+  const slow = new SlowRuns(work.clock, (response) => {
+    stream.send(response).catch((error: unknown) => (broken ??= { error }));
+  });
+  try {
+    for await (const request of stream.messages) {
+      inFlight += 1;
+      answer(stream, request, work, slow)
+        .catch((error: unknown) => (broken ??= { error }))
+        .finally(() => {
+          inFlight -= 1;
+          onDone();
+        });
+      await until(() => inFlight < RUNS_IN_FLIGHT);
+    }
+    await until(() => inFlight === 0);
+  } finally {
+    slow.stop();
   }
-  await until(() => inFlight === 0);
 }
 
-async function answer(stream: Duplex<RunResponse, RunRequest>, request: RunRequest, work: Work): Promise<void> {
+async function answer(
+  stream: Duplex<RunResponse, RunRequest>,
+  request: RunRequest,
+  work: Work,
+  slow: SlowRuns,
+): Promise<void> {
   const { requestId, start, wait, brief = false } = request;
   const end = wait ? work.watchEnd(start.id) : undefined;
   let response: RunResponse;
   try {
     const started = await work.start(start);
-    await stream.send({ requestId, kind: "started", started });
+    const word: RunResponse = { requestId, kind: "started", started };
+    if (end && brief) slow.add(word);
+    else await stream.send(word);
     if (!end) return;
     response = { requestId, kind: "ended", ended: await end.reached(started.created, brief) };
   } catch (error) {
@@ -63,6 +82,42 @@ async function answer(stream: Duplex<RunResponse, RunRequest>, request: RunReque
     response = { requestId, kind: "error", error: { code, message } };
   } finally {
     end?.unwatch();
+    slow.delete(requestId);
   }
   await stream.send(response);
+}
+
+/** Words of a start that are held back for the end may make them needless. One timer for all of a stream. */
+class SlowRuns {
+  readonly #clock: Clock;
+  readonly #say: (word: RunResponse) => void;
+  /** Since the last look, and those that were there then. */
+  #young = new Map<number, RunResponse>();
+  #old = new Map<number, RunResponse>();
+  #timer: Timer | undefined;
+
+  constructor(clock: Clock, say: (word: RunResponse) => void) {
+    this.#clock = clock;
+    this.#say = say;
+  }
+
+  add(word: RunResponse): void {
+    this.#young.set(word.requestId, word);
+    this.#timer ??= this.#clock.after(STARTED_AFTER_MS, () => this.#look());
+  }
+
+  delete(requestId: number): void {
+    if (!this.#young.delete(requestId)) this.#old.delete(requestId);
+  }
+
+  stop(): void {
+    this.#timer?.cancel();
+  }
+
+  #look(): void {
+    for (const word of this.#old.values()) this.#say(word);
+    this.#old = this.#young;
+    this.#young = new Map();
+    this.#timer = this.#old.size > 0 ? this.#clock.after(STARTED_AFTER_MS, () => this.#look()) : undefined;
+  }
 }

@@ -108,8 +108,23 @@ it("reads no more than the head and the last commit for one who asks for the out
   await end(2, { state: "succeeded", output: { n: 1 } });
   await done;
   const ended = { id: "x", state: "succeeded", revision: 3, outputJson: '{"n":1}', inputJson: "", steps: [] };
-  expect(answers[1]).toMatchObject({ kind: "ended", ended });
+  expect(answers).toMatchObject([{ kind: "ended", ended }]);
   expect(reads).toEqual(["history", "history"]);
+});
+
+it("tells one who asks for the output alone of the start when the end takes its time", async () => {
+  const { executions, end, clock } = await rig();
+  const { answers, done } = runOne(executions, true);
+  await settled();
+  await clock.advance(99);
+  expect(answers).toEqual([]);
+  await clock.advance(101);
+  expect(answers).toMatchObject([{ kind: "started", started: { id: "x", created: true } }]);
+  await clock.advance(1_000);
+  expect(answers).toHaveLength(1);
+  await end(1);
+  await done;
+  expect(answers.map(({ kind }) => kind)).toEqual(["started", "ended"]);
 });
 
 it("gives one who asks for the output alone everything when there is none", async () => {
@@ -120,7 +135,7 @@ it("gives one who asks for the output alone everything when there is none", asyn
   await end(1, { state: "failed", error });
   await done;
   const ended = { state: "failed", error, inputJson: "{}", steps: [{ id: "hello" }] };
-  expect(answers[1]).toMatchObject({ kind: "ended", ended });
+  expect(answers).toMatchObject([{ kind: "ended", ended }]);
 });
 
 it("finds the end within ten seconds when every hint is lost", async () => {

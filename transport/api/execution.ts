@@ -119,7 +119,10 @@ export type LogsResponse = {
   cursor: string;
 };
 
-/** `brief`: of a success the output will do; its steps are left out, and its input is empty. */
+/**
+ * `brief`: of a success the output will do; its steps are left out, and its input is empty. `started` comes only when the end
+ * takes longer than 100 ms.
+ */
 export type RunRequest = { requestId: number; start: StartRequest; wait: boolean; brief?: boolean };
 export type RunResponse = { requestId: number } & (
   | { kind: "started"; started: StartResponse }

@@ -229,7 +229,10 @@ export interface RunExecutionsRequest {
     | undefined;
   /** Answer again when it has ended. */
   wait: boolean;
-  /** When it has succeeded, that answer holds its output, and neither steps nor input. */
+  /**
+   * When it has succeeded, that answer holds its output, and neither steps nor input. That it has started is said only
+   * when it takes longer than 100 ms.
+   */
   brief: boolean;
 }
 
