@@ -1,21 +1,19 @@
-import { nextTurn } from "./turn.ts";
-
 /** What a reader that has stopped may make us hold; lines beyond are counted and dropped. */
 const HELD_BYTES = 4 * 1024 * 1024;
-/** A full pipe is tried again after this. */
-const AGAIN_MS = 20;
+/** Lines wait so long for others: a write costs as much as twenty lines. A full pipe is tried again after the same. */
+const GATHER_MS = 10;
 
 /** Writes what it can at once and answers how many bytes that was, as `writeSync` does; throws EAGAIN when that is none. */
 type Write = (bytes: Uint8Array) => number;
 
 /**
- * Where log lines go: those of one turn of the event loop are one write. A crash loses the lines of its own turn at
- * most, an exit calls `flush`. A slow reader never holds up the process: pino's own destination, when it is synchronous,
+ * Where log lines go: those of 10 ms are one write. A kill -9 loses that much at most, an exit calls `flush`. A slow reader never holds up the process: pino's own destination, when it is synchronous,
  * sleeps 100 ms with the event loop each time the pipe is full (leases are renewed on that loop); when it is not, an exit
  * may lose what a thread was just writing.
  */
 export class LogDestination {
   readonly #write: Write;
+  readonly #later: (action: () => void) => void;
   #lines: string[] = [];
   /** What a write left over. */
   #rest: Buffer | undefined;
@@ -23,8 +21,9 @@ export class LogDestination {
   #dropped = 0;
   #planned = false;
 
-  constructor(write: Write) {
+  constructor(write: Write, later = gathering) {
     this.#write = write;
+    this.#later = later;
   }
 
   /** One line with its newline. Never throws. */
@@ -35,9 +34,7 @@ export class LogDestination {
     }
     this.#heldBytes += line.length;
     this.#lines.push(line);
-    if (this.#planned) return;
-    this.#planned = true;
-    nextTurn(() => this.#go());
+    this.#plan();
   }
 
   /** Whatever the reader takes at once. */
@@ -53,11 +50,14 @@ export class LogDestination {
     }
   }
 
-  #go(): void {
-    this.flush();
-    this.#planned = this.#rest !== undefined;
-    // Lines that nobody takes are no reason to stay alive.
-    if (this.#planned) setTimeout(() => this.#go(), AGAIN_MS).unref();
+  #plan(): void {
+    if (this.#planned) return;
+    this.#planned = true;
+    this.#later(() => {
+      this.#planned = false;
+      this.flush();
+      if (this.#rest !== undefined) this.#plan();
+    });
   }
 
   #some(bytes: Uint8Array): number {
@@ -76,4 +76,9 @@ export class LogDestination {
     this.#dropped = 0;
     this.write(line);
   }
+}
+
+/** Lines are no reason to stay alive. */
+function gathering(action: () => void): void {
+  setTimeout(action, GATHER_MS).unref();
 }

@@ -12,6 +12,8 @@ export type Actor = {
   state: Loaded | undefined;
   /** A turn is being made. */
   busy: boolean;
+  /** It had a turn since it was last considered for eviction. */
+  used: boolean;
   /** Commits in a row that found the record moved on. */
   conflicts: number;
   /** The store said that the execution exists: a start must read before it creates. */

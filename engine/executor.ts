@@ -67,7 +67,7 @@ const CACHED = 2_000;
 export class Executor {
   readonly definitions = new Definitions();
   readonly #options: ExecutorOptions;
-  /** Insertion order is the order of last use: the first idle one is the one to evict. */
+  /** In the order of being loaded, or passed over when another one was evicted. */
   readonly #actors = new Map<string, Actor>();
   readonly #waiting: Actor[] = [];
   readonly #quarantine: Quarantine;
@@ -152,7 +152,15 @@ export class Executor {
     const key = executionKey(namespace, id);
     const found = this.#actors.get(key);
     if (found) return found;
-    const blank = { state: undefined, busy: false, conflicts: 0, exists: false, carried: undefined, alone: 0 };
+    const blank = {
+      state: undefined,
+      busy: false,
+      conflicts: 0,
+      exists: false,
+      carried: undefined,
+      alone: 0,
+      used: false,
+    };
     const made = { key, namespace, id, shard, mailbox: new Mailbox(), ...blank };
     this.#actors.set(key, made);
     return made;
@@ -242,14 +250,22 @@ export class Executor {
   /** After its last turn: an ended execution is forgotten, the others are kept, up to a bound. */
   #rest(actor: Actor): void {
     if (this.#actors.get(actor.key) !== actor || actor.mailbox.size > 0) return;
-    this.#actors.delete(actor.key);
-    if (!actor.state || actor.state.execution.state !== "running") return;
-    this.#actors.set(actor.key, actor);
-    if (this.#actors.size <= (this.#options.cached ?? CACHED)) return;
+    if (actor.state?.execution.state !== "running") {
+      this.#actors.delete(actor.key);
+      return;
+    }
+    actor.used = true;
+    if (this.#actors.size > (this.#options.cached ?? CACHED)) this.#evict();
+  }
+
+  /** The first idle one that had no turn since it was last passed over: moving each to the end at each turn cost more. */
+  #evict(): void {
     for (const [key, candidate] of this.#actors) {
       if (candidate.busy || candidate.mailbox.size > 0) continue;
       this.#actors.delete(key);
-      return;
+      if (!candidate.used) return;
+      candidate.used = false;
+      this.#actors.set(key, candidate);
     }
   }
 }
