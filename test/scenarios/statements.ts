@@ -13,36 +13,44 @@ export type Block = { text: string; lines: string[] };
 export type Request = (stage: Stage) => Promise<unknown>;
 
 const FOREVER_MS = Infinity;
+/** A client tries an orchestrator by chance: with so many tries it meets one that lives. */
+const PATIENT = { tries: 30 };
 
 export const REQUESTS = [
   rule("start {id} of {workflow}", ({ id, workflow }) => start(id, workflow, {})),
   rule("start {id} of {workflow} at {range}", ({ id, workflow, range }) => start(id, workflow, { range })),
   rule("start {id} of {workflow} with {json}", ({ id, workflow, json }) => start(id, workflow, { json })),
   rule("cancel {id}", ({ id }): Request => async (stage) => {
-    return await stage.asking.ask("execution", "cancel", { id, messageId: stage.messageId(), reason: "enough" });
+    return await stage.asking.ask(
+      "execution",
+      "cancel",
+      { id, messageId: stage.messageId(), reason: "enough" },
+      PATIENT,
+    );
   }),
   rule("pause {id}", ({ id }): Request => async (stage) => {
-    return await stage.asking.ask("execution", "pause", { id, messageId: stage.messageId() });
+    return await stage.asking.ask("execution", "pause", { id, messageId: stage.messageId() }, PATIENT);
   }),
   rule("resume {id}", ({ id }): Request => async (stage) => {
-    return await stage.asking.ask("execution", "resume", { id, messageId: stage.messageId() });
+    return await stage.asking.ask("execution", "resume", { id, messageId: stage.messageId() }, PATIENT);
   }),
   rule("retry {id}", ({ id }): Request => async (stage) => {
-    return await stage.asking.ask("execution", "retry", { id, messageId: stage.messageId(), steps: [] });
+    return await stage.asking.ask("execution", "retry", { id, messageId: stage.messageId(), steps: [] }, PATIENT);
   }),
   rule("signal {name} to {id} with {json}", ({ name, id, json }): Request => {
     const payloadJson = jsonOf(json);
     return async (stage) =>
-      await stage.asking.ask("execution", "signal", { id, name, payloadJson, messageId: stage.messageId() });
+      await stage.asking.ask("execution", "signal", { id, name, payloadJson, messageId: stage.messageId() }, PATIENT);
   }),
   rule("promote {workflow} {version} to {channel}", ({ workflow: name, version, channel }): Request => {
-    return async ({ asking }) => await asking.ask("workflow", "promote", { name, version, channel });
+    return async ({ asking }) => await asking.ask("workflow", "promote", { name, version, channel }, PATIENT);
   }),
 ];
 
 function start(id: string, workflow: string, { range = "", json = "{}" }: { range?: string; json?: string }): Request {
   const inputJson = jsonOf(json);
-  return async ({ asking }) => await asking.ask("execution", "start", { id, workflow, range, inputJson, labels: {} });
+  return async ({ asking }) =>
+    await asking.ask("execution", "start", { id, workflow, range, inputJson, labels: {} }, PATIENT);
 }
 
 function jsonOf(text: string): string {
