@@ -1123,7 +1123,7 @@ function adoption(world: MakeWorld): void {
     const jobs = [{ jobId: given.job.id, token: given.token }];
     await store.endSession({ session: other.session });
     const request = { opId: op(), session: owner.session, worker: "w", jobs };
-    const answer = { adopted: [given.job.id], stale: [] };
+    const answer = { adopted: [given.token], stale: [] };
     expect(await store.adopt(request)).toEqual(answer);
     expect(await store.adopt(request)).toEqual(answer);
     const lost = { kind: "lost" as const, reason: "gone" };
@@ -1136,10 +1136,25 @@ function adoption(world: MakeWorld): void {
     const { store, owner, given } = await running();
     const adopt = (token: string) =>
       store.adopt({ opId: op(), session: owner.session, worker: "w", jobs: [{ jobId: given.job.id, token }] });
-    const stale = { adopted: [], stale: [given.job.id] };
-    expect(await adopt("0")).toEqual(stale);
+    expect(await adopt("0")).toMatchObject({ adopted: [], stale: ["0"] });
     await store.reportAndClaim(reportOf(owner.session, given));
-    expect(await adopt(given.token)).toEqual(stale);
+    expect(await adopt(given.token)).toEqual({ adopted: [], stale: [given.token] });
+  });
+
+  it("tells two tokens of one job apart: a store that lost its tail gives the job to its worker once more", async () => {
+    const { store, owner, other, given } = await running();
+    await store.endSession({ session: other.session });
+    const jobs = ["0", given.token].map((token) => ({ jobId: given.job.id, token }));
+    const adopt = store.adopt({ opId: op(), session: owner.session, worker: "w", jobs });
+    expect(await adopt).toEqual({ adopted: [given.token], stale: ["0"] });
+  });
+
+  it("hands over a claim whose job the worker lists under another token alone: it never got this one", async () => {
+    const { store, owner, other, given } = await running();
+    await store.endSession({ session: other.session });
+    const jobs = [{ jobId: given.job.id, token: "0" }];
+    const answer = await store.adopt({ opId: op(), session: owner.session, worker: "w", jobs });
+    expect(answer).toEqual({ adopted: [], stale: ["0"], missing: [{ jobId: given.job.id, token: given.token }] });
   });
 
   it("tells the adopting session of a cancel that came before", async () => {

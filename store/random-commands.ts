@@ -178,7 +178,10 @@ class Trace {
   async #adopt({ engine, pick }: Command): Promise<unknown> {
     const { session } = await this.#owner(engine);
     const jobs = this.#given.slice(pick).map(({ job, token }) => ({ jobId: job.id, token }));
-    return this.#subject.store.adopt({ opId: op(), session, worker: `w${engine}`, jobs });
+    const answer = await this.#subject.store.adopt({ opId: op(), session, worker: `w${engine}`, jobs });
+    if ("status" in answer) return answer;
+    const named = (tokens: readonly string[]): object[] => tokens.map((token) => ({ token }));
+    return { ...answer, adopted: named(answer.adopted), stale: named(answer.stale) };
   }
 
   async #log({ pick, many }: Command): Promise<unknown> {

@@ -63,7 +63,8 @@ export type Store = {
   claim(request: ClaimRequest): Promise<{ assignments: Assignment[]; nowMs: number } | Fenced>;
   /**
    * Moves running jobs, and the workspaces of the worker, to the caller's session: their worker has reconnected here.
-   * Tokens that are unknown, revoked or have an outcome come back as stale. A job whose session has ended stays adoptable
+   * `adopted` and `stale` are tokens: after a lost tail a worker may hold one job under two. Those that are unknown, revoked
+   * or have an outcome come back as stale. A job whose session has ended stays adoptable
    * until its owner reports it lost, which is ADOPTION_MS later at the earliest.
    * `missing`: claims that other sessions made for this worker and that it does not list, so it never got them. They are
    * the caller's now, which reports them lost: waiting out ADOPTION_MS would only delay them.

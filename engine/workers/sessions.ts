@@ -86,7 +86,7 @@ export class Sessions {
       const jobs = [...record.held.values()].map(({ jobId, token }) => ({ jobId, token }));
       const stale = new Set(await this.#adopt(session, record.id, jobs));
       for (const held of record.held.values()) {
-        if (stale.has(held.jobId) && held.state !== "reporting") {
+        if (stale.has(held.token) && held.state !== "reporting") {
           this.#parts.dispatch.cancel(record, held, "the attempt was given up while this engine had no session");
           if (held.state !== "running") this.#parts.settling.forget(record, held);
         }
@@ -141,7 +141,7 @@ export class Sessions {
     const stale = new Set(await this.#adopt(ownership.session ?? "", record.id, [...hello.running, ...hello.spooled]));
     if (record.stream !== out) throw new HodeiError("CANCELLED", "a newer stream replaces this one");
     await this.#reconcile(record, hello, stale);
-    const tokens = [...hello.running, ...hello.spooled].filter((job) => stale.has(job.jobId));
+    const tokens = [...hello.running, ...hello.spooled].filter((job) => stale.has(job.token));
     out.send({ kind: "welcome", engine, heartbeatMs: HEARTBEAT_MS, stale: tokens.map((job) => job.token) });
     out.send({ kind: "heard" });
     record.welcomed = true;
@@ -190,7 +190,7 @@ export class Sessions {
     }
     for (const { jobId, token } of [...hello.running, ...hello.spooled]) {
       const known = heldBy(record, { jobId, token });
-      if (stale.has(jobId)) {
+      if (stale.has(token)) {
         if (known) settling.forget(record, known);
       } else if (!known || known.state !== "running") {
         await this.#takeOver(record, { jobId, token });

@@ -74,10 +74,10 @@ export function adopt(
     const entry = state.jobs.get(jobId);
     const { claim } = entry ?? {};
     if (entry === undefined || claim?.token !== token) {
-      stale.push(jobId);
+      stale.push(token);
       continue;
     }
-    adopted.push(jobId);
+    adopted.push(token);
     if (claim.session === session && claim.worker === worker) continue;
     moved = true;
     setClaim(state, entry, { ...claim, session, worker });
@@ -89,7 +89,7 @@ export function adopt(
     moved = true;
     put(state, { ...row, session });
   }
-  const missing = moveUnlisted(state, { session, worker }, new Set(jobs.map(({ jobId }) => jobId)));
+  const missing = moveUnlisted(state, { session, worker }, new Set(jobs.map(({ token }) => token)));
   if (moved || missing.length > 0) remember(state, opId, { kind: "adopt", adopted, stale, missing });
   return adoption({ adopted, stale, missing });
 }
@@ -107,7 +107,7 @@ function moveUnlisted(
   const unlisted = [...state.claimsOf.keys()]
     .filter((other) => other !== session)
     .flatMap((other) => claimsOf(state, other))
-    .filter(({ jobId, entry }) => entry.claim?.worker === worker && !listed.has(jobId))
+    .filter(({ token, entry }) => entry.claim?.worker === worker && !listed.has(token))
     .sort((a, b) => a.entry.order - b.entry.order);
   for (const { entry } of unlisted) if (entry.claim !== undefined) setClaim(state, entry, { ...entry.claim, session });
   return unlisted.map(({ jobId, token }) => ({ jobId, token }));

@@ -528,7 +528,9 @@ const CASES: [invariant: string, what: string, change: (day: Spoilt) => void][] 
     "only running attempts are adopted",
     "under another token",
     (of) => {
-      for (const job of only(of.calls("adopt")[0]).request["jobs"] as { token: string }[]) job.token = "old";
+      const call = only(of.calls("adopt")[0]);
+      for (const job of call.request["jobs"] as { token: string }[]) job.token = "old";
+      call.answer.adopted = ["old"];
     },
   ],
   [

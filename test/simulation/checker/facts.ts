@@ -226,7 +226,7 @@ function ofAdopt(
 ): Fact[] {
   if ("status" in answer) return [];
   const adopted = new Set(answer.adopted);
-  const jobs = request.jobs.filter(({ jobId }) => adopted.has(jobId));
+  const jobs = request.jobs.filter(({ token }) => adopted.has(token));
   const { opId, session, worker } = request;
   const again = seen.has(opId);
   seen.add(opId);

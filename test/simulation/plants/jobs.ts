@@ -123,7 +123,7 @@ async function known(
   const stale: string[] = [];
   for (const { jobId, token } of jobs) {
     const [record] = await store.jobs({ jobId, limit: 1 });
-    if (record?.token === token) records.push(jobId);
+    if (record?.token === token) records.push(token);
     else stale.push(token);
   }
   return { records, stale };
