@@ -6,10 +6,8 @@ import { run, Scenario } from "./scenario.fixture.ts";
 const corrupt = (message: string) => expect.objectContaining({ code: "DATA_CORRUPT", message });
 
 describe("a history", () => {
-  const of = new Scenario({ steps: { a: run() } }).start();
-  const [started, opened] = of.history;
-
   it("begins with the start, which stands there once", () => {
+    const [started, opened] = new Scenario({ steps: { a: run() } }).start().history;
     if (started?.type !== "executionStarted" || opened === undefined) throw new Error("no start");
     expect(() => fold([])).toThrow(corrupt("the history of an execution holds no event"));
     expect(() => fold([opened])).toThrow(corrupt("a history begins with stepOpened"));
