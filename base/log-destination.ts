@@ -7,9 +7,9 @@ const GATHER_MS = 10;
 type Write = (bytes: Uint8Array) => number;
 
 /**
- * Where log lines go: those of 10 ms are one write. A kill -9 loses that much at most, an exit calls `flush`. A slow reader never holds up the process: pino's own destination, when it is synchronous,
- * sleeps 100 ms with the event loop each time the pipe is full (leases are renewed on that loop); when it is not, an exit
- * may lose what a thread was just writing.
+ * Where log lines go: those of 10 ms are one write. A kill -9 loses that much at most; an exit calls `flush`. A slow reader
+ * never holds up the process: pino's own destination, when it is synchronous, sleeps 100 ms with the event loop each time the
+ * pipe is full (leases are renewed on that loop); when it is not, an exit may lose what a thread was just writing.
  */
 export class LogDestination {
   readonly #write: Write;
