@@ -26,29 +26,27 @@ export function dropOldest<K, V>(map: Map<K, V>, bound: number): void {
 }
 
 /**
- * Keeps the `bound` newest of what is set, each key once. Beside `dropOldest` because a Map from which every insertion
- * drops the first key passes over its dropped keys each time: 11 % of a turn's time with 10,000 operation ids.
+ * Keeps the `bound` newest of what is set at least, and twice as many at most. In two halves, of which the older is
+ * dropped as a whole: a Map from which every insertion drops the oldest key took 2 µs each with 10,000 of them.
  */
 export class Recent<V> {
   readonly #bound: number;
-  readonly #values = new Map<string, V>();
-  readonly #keys: string[] = [];
-  #next = 0;
+  #newer = new Map<string, V>();
+  #older = new Map<string, V>();
 
   constructor(bound: number) {
     this.#bound = bound;
   }
 
   get(key: string): V | undefined {
-    return this.#values.get(key);
+    return this.#newer.get(key) ?? this.#older.get(key);
   }
 
-  /** For keys that are not set yet. */
   set(key: string, value: V): void {
-    const oldest = this.#keys[this.#next];
-    if (oldest !== undefined) this.#values.delete(oldest);
-    this.#keys[this.#next] = key;
-    this.#values.set(key, value);
-    this.#next = (this.#next + 1) % this.#bound;
+    if (this.#newer.size >= this.#bound) {
+      this.#older = this.#newer;
+      this.#newer = new Map();
+    }
+    this.#newer.set(key, value);
   }
 }

@@ -50,8 +50,8 @@ export class Hot implements Journal {
     if (table !== "operations") this.#rows[table].remove(key);
   }
 
-  replay([table, key, ...told]: Change): void {
-    if (table === "operations") this.#operations.replay(String(key), told);
+  replay([table, key, ...told]: Change, text: (length: number) => string): void {
+    if (table === "operations") this.#operations.replay(String(key), text(Number(told[0])));
     else this.#rows[table as HotTable].replay(String(key), told[0]);
   }
 

@@ -16,6 +16,8 @@ import { crc32 } from "node:zlib";
 /** Number (6 bytes), 2 of nothing, length of the text (4), checksum of number, length and text (4); little endian. */
 const HEADER_BYTES = 16;
 const CHECKED_HEADER_BYTES = 12;
+/** Bytes of one character of a string. */
+const UTF8_MOST = 3;
 
 export type Placed = { number: number; offset: number; bytes: number };
 
@@ -66,21 +68,29 @@ export class JournalFile {
   }
 
   /** Not on disk before a sync. Undefined, and nothing written, when there is no room for it. */
-  append(number: number, text: string): Placed | undefined {
-    const length = Buffer.byteLength(text);
-    const bytes = HEADER_BYTES + length;
+  append(number: number, texts: readonly string[]): Placed | undefined {
+    const bytes = HEADER_BYTES + this.#put(texts);
     const offset = this.#placeFor(bytes);
     if (offset === undefined) return undefined;
-    if (this.#buffer.length < bytes) this.#buffer = Buffer.allocUnsafe(bytes * 2);
     const buffer = this.#buffer;
     buffer.writeUIntLE(number, 0, 6);
     buffer.writeUInt16LE(0, 6);
-    buffer.writeUInt32LE(length, 8);
-    buffer.write(text, HEADER_BYTES);
-    buffer.writeUInt32LE(checksum(buffer, 0, length), CHECKED_HEADER_BYTES);
+    buffer.writeUInt32LE(bytes - HEADER_BYTES, 8);
+    buffer.writeUInt32LE(checksum(buffer, 0, bytes - HEADER_BYTES), CHECKED_HEADER_BYTES);
     for (let done = 0; done < bytes;) done += writeSync(this.#file, buffer, done, bytes - done, offset + done);
     this.#head = offset + bytes;
     return { number, offset, bytes };
+  }
+
+  /** Behind the header, piece by piece: joined first, 150 KB would be copied twice more and be garbage of the large kind. */
+  #put(texts: readonly string[]): number {
+    let length = 0;
+    for (const text of texts) length += text.length;
+    const most = HEADER_BYTES + length * UTF8_MOST;
+    if (this.#buffer.length < most) this.#buffer = Buffer.allocUnsafe(most * 2);
+    let at = HEADER_BYTES;
+    for (const text of texts) at += this.#buffer.write(text, at);
+    return at - HEADER_BYTES;
   }
 
   /** Where a record that is appended next would stand, for `read`. */

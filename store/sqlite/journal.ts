@@ -198,7 +198,7 @@ export class WriteAhead {
   /** A write that fails (a full disk) is one for which there is no room. */
   #append(): boolean {
     if (this.#file === undefined || this.#distrusted) return false;
-    const record = `${JSON.stringify(this.#changes)}\n${this.#texts.join("")}`;
+    const record = [JSON.stringify(this.#changes), "\n", ...this.#texts];
     let placed: Placed | undefined;
     try {
       placed = this.#file.append(this.#number, record);

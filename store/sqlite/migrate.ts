@@ -1,7 +1,7 @@
 import type { OperationRow } from "../memory/rows.ts";
 import type { Database } from "./database.ts";
 import { textOf, type Commit } from "./history.ts";
-import { flat, OPERATIONS_TOGETHER } from "./operations.ts";
+import { OPERATIONS_TOGETHER, textOf as operationText } from "./operations.ts";
 import { parsed } from "./rows.ts";
 import { COMMITS, JOURNAL, OPERATIONS } from "./schema.ts";
 
@@ -19,7 +19,10 @@ function journalFirst(database: Database): void {
     .map(({ key, row }) => parsed<OperationRow>(row, `operations ${String(key)}`))
     .sort((a, b) => a.order - b.order);
   for (let first = 0; first < operations.length; first += OPERATIONS_TOGETHER) {
-    const rows = JSON.stringify(operations.slice(first, first + OPERATIONS_TOGETHER).map(flat));
+    const rows = `[${operations
+      .slice(first, first + OPERATIONS_TOGETHER)
+      .map(operationText)
+      .join(",")}]`;
     database.run("INSERT INTO operations (first, rows) VALUES (?, ?)", first + 1, rows);
   }
 

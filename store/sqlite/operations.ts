@@ -10,7 +10,8 @@ export const OPERATIONS_TOGETHER = 256;
 /** Without the names of its fields, which were half of it: order, id, answer, and eight values for each settled token. */
 type Flat = unknown[];
 
-type Chunk = Pending & { first: number; rows: Flat[] };
+/** Rows as JSON: written twice, to the journal and with the others of their row, but made once. */
+type Chunk = Pending & { first: number; rows: string[] };
 
 /** The newest operations by number. Those that came together are written together. */
 export class Operations {
@@ -25,19 +26,17 @@ export class Operations {
   }
 
   put(key: string, row: OperationRow): void {
-    this.#take(key, flat(row));
+    this.replay(key, textOf(row));
   }
 
-  replay(key: string, told: Flat): void {
-    this.#take(key, told);
-  }
-
-  #take(key: string, row: Flat): void {
-    this.#ahead.note(["operations", key, ...row]);
+  /** As a record has it. */
+  replay(key: string, text: string): void {
+    this.#ahead.note(["operations", key, text.length], [text]);
     let chunk = this.#newest;
-    if (chunk === undefined || !chunk.live || chunk.rows.length >= OPERATIONS_TOGETHER)
+    if (chunk === undefined || !chunk.live || chunk.rows.length >= OPERATIONS_TOGETHER) {
       chunk = this.#begin(Number(key));
-    chunk.rows.push(row);
+    }
+    chunk.rows.push(text);
   }
 
   /** All that are remembered, from the table and from the journal, which may tell the same once more. */
@@ -48,7 +47,7 @@ export class Operations {
     for (const { first, rows } of this.#database.iterate("SELECT first, rows FROM operations ORDER BY first")) {
       take(Number(first), parsed(rows, `operations ${String(first)}`));
     }
-    for (const { first, rows } of this.#pending) take(first, rows);
+    for (const { first, rows } of this.#pending) take(first, parsed(`[${rows.join(",")}]`, `operations ${first}`));
     return all;
   }
 
@@ -69,17 +68,17 @@ export class Operations {
   }
 
   #write({ first, rows }: Chunk): void {
-    this.#database.run("INSERT OR REPLACE INTO operations (first, rows) VALUES (?, ?)", first, JSON.stringify(rows));
+    this.#database.run("INSERT OR REPLACE INTO operations (first, rows) VALUES (?, ?)", first, `[${rows.join(",")}]`);
     this.#database.run("DELETE FROM operations WHERE first < ?", first - REMEMBERED.operations - OPERATIONS_TOGETHER);
   }
 }
 
-export function flat({ order, opId, answer, settled }: OperationRow): Flat {
+export function textOf({ order, opId, answer, settled }: OperationRow): string {
   const row: Flat = [order, opId, answer];
   for (const { token, lost, log } of settled) {
     row.push(token, lost, log.serial, log.namespace, log.executionId, log.step, log.iteration, log.attempt);
   }
-  return row;
+  return JSON.stringify(row);
 }
 
 function whole([order, opId, answer, ...rest]: Flat): OperationRow {

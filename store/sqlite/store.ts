@@ -236,7 +236,7 @@ class CommitGroup {
       const cold = new ColdTables(database, ahead, this.#write);
       const hot = new Hot(database, ahead);
       ahead.replay((change, text) => {
-        if (!cold.replay(change, text)) hot.replay(change);
+        if (!cold.replay(change, text)) hot.replay(change, text);
       });
       const state = emptyState({ clock, random, cold: cold.cold(), journal: hot, hints: this.#hints });
       restore(state, hot.stored(), cold.lastSerial);
