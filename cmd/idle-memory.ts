@@ -2,11 +2,11 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import type { Clock, Timer } from "../base/clock.ts";
 
-const LOOK_MS = 1_000;
+const LOOK_MS = 500;
 /** Of one core between two looks: with nothing to do a cluster takes 0.5 to 2 % (heartbeats, leases, scrapes). */
 const IDLE_SHARE = 0.05;
 /** In a row. A person who tries one command after the other should not meet the collection. */
-const IDLE_LOOKS = 2;
+const IDLE_LOOKS = 4;
 
 export type Process = {
   clock: Clock;
