@@ -21,16 +21,24 @@ const DEFINITIONS = { "sha256:a": JSON.stringify({ steps: "d".repeat(1200) }) };
 
 type Opened = { store: Store; owner: Owner };
 
-async function withStore<T>(run: (opened: Opened) => Promise<T>): Promise<T> {
+/** Several `run`: each on the store opened anew, as after a restart. */
+async function withStore<T>(...runs: ((opened: Opened) => Promise<T>)[]): Promise<T> {
   const directory = temporaryFolder();
-  const store = openSqliteStore({ directory, clock: systemClock, random: systemRandom, logger: silentLogger });
   try {
-    await store.open({ shards: SHARDS });
-    const shards = Array.from({ length: SHARDS }, (_, shard) => shard);
-    const owner = await openOwner(store, "bench", shards, LEASE_MS);
-    return await run({ store, owner });
+    let last: { answer: T } | undefined;
+    for (const run of runs) {
+      const store = openSqliteStore({ directory, clock: systemClock, random: systemRandom, logger: silentLogger });
+      try {
+        await store.open({ shards: SHARDS });
+        const shards = Array.from({ length: SHARDS }, (_, shard) => shard);
+        last = { answer: await run({ store, owner: await openOwner(store, "bench", shards, LEASE_MS) }) };
+      } finally {
+        await store.close();
+      }
+    }
+    if (last === undefined) throw new Error("nothing was run");
+    return last.answer;
   } finally {
-    await store.close();
     removeFolder(directory);
   }
 }
@@ -162,19 +170,22 @@ async function queueCost(opened: Opened, waiting: number, name: string): Promise
   return cpuUsOf((at) => commit(opened, `${name}+${at}`, { enqueue: [jobOf(`${name}+${at}`, "s")], claimFor: [SLOT] }));
 }
 
-async function finishedCost(opened: Opened, finished: number, name: string): Promise<Record<string, number>> {
+/** Of a store that was started with so many finished executions. */
+function finishedCost(finished: number): Promise<Record<string, number>> {
   const ended = { state: "succeeded" as const, endedAtMs: 1 };
   const ids = Array.from({ length: finished }, () => systemRandom.id());
-  await inFlight({ count: finished, width: 512, mostMs: 60_000 }, (at) =>
-    commit(opened, ids[at] ?? "", { events: EVENTS, head: { ...ended, startedAtMs: at }, snapshot: SNAPSHOT }),
-  );
   const any = (at: number): string => ids[(at * 7_919) % ids.length] ?? "";
-  const { store } = opened;
-  return {
-    list: await cpuUsOf(() => store.listExecutions({ namespace: "default", limit: 50 })),
-    get: await cpuUsOf((at) => store.readExecution({ namespace: "default", id: any(at) })),
-    start: await cpuUsOf((at) => commit(opened, `${name}-${at}-${systemRandom.id()}`, { events: EVENTS })),
+  const fill = async (opened: Opened): Promise<Record<string, number>> => {
+    await inFlight({ count: finished, width: 512, mostMs: 60_000 }, (at) =>
+      commit(opened, ids[at] ?? "", { events: EVENTS, head: { ...ended, startedAtMs: at }, snapshot: SNAPSHOT }),
+    );
+    return {};
   };
+  return withStore(fill, async (opened) => ({
+    list: await cpuUsOf(() => opened.store.listExecutions({ namespace: "default", limit: 50 })),
+    get: await cpuUsOf((at) => opened.store.readExecution({ namespace: "default", id: any(at) })),
+    start: await cpuUsOf(() => commit(opened, systemRandom.id(), { events: EVENTS })),
+  }));
 }
 
 const WHAT: Readonly<Record<string, string>> = {
@@ -202,8 +213,8 @@ const storeGrowth: Bench = {
       const many = counted(10_000, scale);
       await compare("history", (large) => withStore((opened) => historyCost(opened, large ? many : 10, "h")));
       await compare("queue", (large) => withStore((opened) => queueCost(opened, large ? many : 10, "q")));
-      const few = await withStore((opened) => finishedCost(opened, 200, "f"));
-      const full = await withStore((opened) => finishedCost(opened, many * 10, "f"));
+      const few = await finishedCost(200);
+      const full = await finishedCost(many * 10);
       for (const name of ["list", "get", "start"])
         await compare(name, async (large) => (large ? full : few)[name] ?? 0);
       yield sample;

@@ -34,14 +34,19 @@ export class Finished {
 
   /** Those of the table come only until the page is full; then the ones in memory, open ones among them, are merged in. */
   list(filter: ExecutionFilter, page: ListPage | undefined, open: Iterable<ExecutionRow>): ReturnType<Cold["list"]> {
-    const found: Placed[] = [];
+    let found: Placed[] = [];
+    let oldestMs = -Infinity;
     const add = (row: ExecutionRow): void => {
-      if (!passes(filter, row.head)) return;
+      // Thousands may wait in the journal, and a page needs few of them: what cannot be on it is not even looked at.
+      if (row.head.startedAtMs < oldestMs || !passes(filter, row.head)) return;
       const one = placed(row);
-      if (page === undefined || newestFirst(one, page) > 0) found.push(one);
+      if (page !== undefined && newestFirst(one, page) <= 0) return;
+      if (found.push(one) < 2 * filter.limit) return;
+      found = found.sort(newestFirst).slice(0, filter.limit);
+      oldestMs = found.at(-1)?.startedAtMs ?? oldestMs;
     };
     for (const row of open) add(row);
-    for (const [, row] of this.#pending.rows()) add(row);
+    for (const [, row] of [...this.#pending.rows()].reverse()) add(row);
     let left = filter.limit;
     for (const stored of this.#stored(filter, page)) {
       const row = rowOf(stored);
