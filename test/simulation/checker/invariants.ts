@@ -13,6 +13,7 @@ import { firstOutcomeWins, outcomesAreFolded } from "./outcomes.ts";
 import { freshFences, livingSessions, oneOwner } from "./ownership.ts";
 import { pinned, promoted } from "./pinning.ts";
 import { historyIsTheState } from "./replay.ts";
+import { ownResults } from "./results.ts";
 import { eachCommitOnce } from "./revisions.ts";
 import { atMostOnce, oneRunPerAttempt, stableKeys } from "./runs.ts";
 import { timersOnTime } from "./timers.ts";
@@ -47,6 +48,7 @@ export const INVARIANTS: readonly Invariant[] = [
   promoted,
   clientsSeeHistory,
   runNumbers,
+  ownResults,
   logsMarked,
   nothingLeft,
   everythingEnds,

@@ -292,7 +292,8 @@ async function playRoot(of: Played): Promise<void> {
   await of.call("e1", "adopt", { opId: of.op(), session: of.session("e1"), worker: "w2", jobs: [{ jobId, token }] });
   await of.call("e1", "logs.append", logOf(of, "e1", only(a2), 0, "one\n"));
   await of.call("e1", "logs.append", logOf(of, "e1", only(a2), 4, "two\n"));
-  await of.report("e1", only(a2), OK);
+  const own = { attempt: 2, key: "uid-x/a/0", logged: 8 };
+  await of.report("e1", only(a2), { kind: "succeeded", outputs: { v: 1, ...own } });
   const [b1] = await of.claim("e2", "w2");
   await of.report("e2", only(b1), OK);
   await playChild(of, id);

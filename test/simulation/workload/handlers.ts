@@ -20,12 +20,15 @@ export function handlersOf(site: WorkerSite): Map<string, TaskFunction> {
   return new Map([["work", work], ...(rare ? [["rare", work] as const] : [])]);
 }
 
-/** What it answers names the attempt, so that a result under another attempt's name would show. */
+/** What it answers names the attempt and tells how much it has logged: a checker can hold both against what is stored. */
 async function behave({ clock }: WorkerSite, input: Behaviour, context: TaskContext): Promise<unknown> {
   const { signal, attempt, step } = context;
   const lines = input.lines ?? 0;
+  let logged = 0;
   for (let line = 1; line <= lines; line++) {
-    context.log(`${step} attempt ${attempt} line ${line} of ${lines}`);
+    const text = `${step} attempt ${attempt} line ${line} of ${lines}\n`;
+    context.log(text);
+    logged += text.length;
     if (line < lines) await clock.sleep(input.ms / lines);
   }
   const restMs = lines > 0 ? input.ms / lines : input.ms;
@@ -35,7 +38,8 @@ async function behave({ clock }: WorkerSite, input: Behaviour, context: TaskCont
   if (told?.aborted === true) throw told.reason as Error;
   if (input.permanent === true) throw new Broken("it will never do");
   if (attempt <= (input.failFirst ?? 0)) throw new Flaky(`attempt ${attempt} fails, as told`);
-  return { v: input.ms, attempt, key: context.idempotencyKey, ...(input.out ? { text: "x".repeat(input.out) } : {}) };
+  const own = { attempt, key: context.idempotencyKey, logged };
+  return { v: input.ms, ...own, ...(input.out ? { text: "x".repeat(input.out) } : {}) };
 }
 
 function endOf(signal: AbortSignal): Promise<void> {
