@@ -5,7 +5,7 @@ import type { DefinitionRecord, RegistryRecord, Store } from "../store/store.ts"
 import type { RegisterRequest, RegisterResponse, WorkflowSummary, WorkflowVersion } from "../transport/api/workflow.ts";
 import type { ServiceHandlers } from "../transport/transport.ts";
 import type { Definition } from "../workflow/definition.ts";
-import { HodeiError } from "../workflow/errors.ts";
+import { HodeiError, isHodeiError } from "../workflow/errors.ts";
 import { digestOf, loadDefinition, normalForm } from "../workflow/load.ts";
 import { compareVersions, isChannel } from "../workflow/version.ts";
 import type { Catalog, Published } from "./catalog.ts";
@@ -65,16 +65,20 @@ export class Registry implements ServiceHandlers<"workflow"> {
 
   readonly plan: ServiceHandlers<"workflow">["plan"] = async (request, { identity }) => {
     const definition = loaded(request);
-    const registry = await this.#options.catalog.registry(identity.namespace, { fresh: true });
-    return (await this.#judge(identity.namespace, registry, definition, digestOf(definition))).plan;
+    const { namespace } = identity;
+    const judged = await this.#onRegistry(namespace, (registry) =>
+      this.#judge(namespace, registry, definition, digestOf(definition)),
+    );
+    return judged.plan;
   };
 
   readonly get: ServiceHandlers<"workflow">["get"] = async ({ name, version }, { identity }) => {
     const { catalog } = this.#options;
     checkReference(name, version ?? "", FIELDS);
-    const registry = await catalog.registry(identity.namespace, { fresh: true });
-    const published = requireVersion(registry, name, version ?? "", { fields: FIELDS });
-    return view(registry, published, await catalog.definition(identity.namespace, published));
+    return await this.#onRegistry(identity.namespace, async (registry) => {
+      const published = requireVersion(registry, name, version ?? "", { fields: FIELDS });
+      return view(registry, published, await catalog.definition(identity.namespace, published));
+    });
   };
 
   readonly list: ServiceHandlers<"workflow">["list"] = async ({ name }, { identity }) => {
@@ -140,6 +144,21 @@ export class Registry implements ServiceHandlers<"workflow"> {
   }
 
   /**
+   * Acts on the registry as it is now. Between the list and the text of a definition that version may have been deleted;
+   * only one that is listed and still has no text is a defect (DATA_CORRUPT).
+   */
+  async #onRegistry<Answer>(namespace: string, act: (registry: RegistryRecord) => Promise<Answer>): Promise<Answer> {
+    const { catalog } = this.#options;
+    const registry = await catalog.registry(namespace, { fresh: true });
+    try {
+      return await act(registry);
+    } catch (error) {
+      if (!isHodeiError(error, "DATA_CORRUPT")) throw error;
+      return await act(await catalog.registry(namespace, { fresh: true }));
+    }
+  }
+
+  /**
    * Decides on the registry as it is and writes on condition that it still is so; decides again when it is not. A lost
    * answer needs no care here: whoever repeats the request is told that it is done (created = false).
    */
@@ -150,8 +169,11 @@ export class Registry implements ServiceHandlers<"workflow"> {
   ): Promise<Answer> {
     const { catalog, store, random, clock } = this.#options;
     for (let round = 0; round < ROUNDS; round++) {
-      const registry = await catalog.registry(namespace, { fresh: true });
-      const { answer, change } = await decide(registry);
+      const { registry, decided } = await this.#onRegistry(namespace, async (current) => ({
+        registry: current,
+        decided: await decide(current),
+      }));
+      const { answer, change } = decided;
       if (!change) return answer;
       signal.throwIfAborted();
       const opId = `registry/${random.id()}`;

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { Channel } from "../../transport/transport.ts";
+import { ANONYMOUS, type Channel } from "../../transport/transport.ts";
 import { type Fleet, startFleet } from "./fleet.ts";
 
 let fleet: Fleet;
@@ -43,6 +43,22 @@ describe("register", () => {
       message: expect.stringContaining("lib@1.0.0 is published already"),
       hint: expect.stringContaining("published is 1.0.0"),
     });
+  });
+
+  it("is judged anew when a version was deleted between the list and its text", async () => {
+    await publish("lib", "1.0.0");
+    const { registry } = fleet.store;
+    const body = registry.body.bind(registry);
+    registry.body = async (request) => {
+      registry.body = body;
+      await client.call("workflow", "delete", { name: "lib", version: "1.0.0" });
+      return await body(request);
+    };
+    // Another orchestrator, which has no text in its memory.
+    const { workflow } = fleet.another({ name: "second" }).services;
+    const context = { signal: new AbortController().signal, peer: "", identity: ANONYMOUS };
+    const answer = await workflow.register({ source: source("lib", "1.0.1") }, context);
+    expect(answer).toMatchObject({ version: "1.0.1", created: true });
   });
 
   it("lets 1.4.3 follow 1.5.0, but not 1.4.4", async () => {
