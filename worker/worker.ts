@@ -175,6 +175,7 @@ class WorkerProcess implements Worker {
       running: this.#jobs.running.map(({ job }) => ({ jobId: job.jobId, token: job.token })),
       spooled: this.#jobs.finished.map(({ jobId, token }) => ({ jobId, token })),
       workspaces: this.#jobs.workspaces,
+      knowsHeard: true,
     };
   }
 

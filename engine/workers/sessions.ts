@@ -143,7 +143,7 @@ export class Sessions {
     await this.#reconcile(record, hello, stale);
     const tokens = [...hello.running, ...hello.spooled].filter((job) => stale.has(job.token));
     out.send({ kind: "welcome", engine, heartbeatMs: HEARTBEAT_MS, stale: tokens.map((job) => job.token) });
-    out.send({ kind: "heard" });
+    if (hello.knowsHeard) out.send({ kind: "heard" });
     record.welcomed = true;
     if (record.state === "draining") out.send({ kind: "drain", redirect: [] });
     else record.state = "available";
@@ -234,7 +234,7 @@ export class Sessions {
         record.lastHeartbeatAtMs = clock.now();
         record.cpuPercent = message.cpuPercent;
         record.memoryBytes = message.memoryBytes;
-        record.stream?.send({ kind: "heard" });
+        if (record.hello.knowsHeard) record.stream?.send({ kind: "heard" });
         return metrics.count("hodei_worker_heartbeats_total");
       case "goodbye":
         return this.#hooks.goodbye(record, message.reason);

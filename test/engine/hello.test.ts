@@ -64,6 +64,28 @@ it("of ten thousand results that nobody waits for any more, all are told to be s
   expect(answer).toMatchObject({ kind: "welcome", stale: expect.arrayContaining(["token l0", "token l9999"]) });
 });
 
+it("a worker hears that its engine is there only when it knows the word: one of an older version would end the stream", async () => {
+  cluster = new Cluster();
+  const node = await cluster.engine("e1");
+  const answers = async (knowsHeard: boolean): Promise<string[]> => {
+    const stream = node.channel.duplex("worker", "connect");
+    await stream.send(hello(knowsHeard ? { knowsHeard } : {}));
+    await stream.send({ kind: "heartbeat", cpuPercent: 0, memoryBytes: 0, jobs: [] });
+    // Its acknowledgement is the last word: what the heartbeat before it led to has been said by then.
+    const outcome = { kind: "succeeded", outputs: {} } as const;
+    await stream.send({ kind: "result", jobId: "unknown", token: "t", outcome, startedAtMs: 0, endedAtMs: 0 });
+    const kinds: string[] = [];
+    for await (const { kind } of stream.messages) {
+      kinds.push(kind);
+      if (kind === "ack") break;
+    }
+    stream.cancel();
+    return kinds;
+  };
+  expect(await answers(true)).toEqual(["welcome", "heard", "heard", "ack"]);
+  expect(await answers(false)).toEqual(["welcome", "ack"]);
+});
+
 it("a worker's credential speaks for its namespace and for no other", () => {
   const worker = new FakeWorker({ id: "w1" }).hello();
   const of = (namespace: string): Hello => ({ ...worker, offer: { ...worker.offer, namespace } });

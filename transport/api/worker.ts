@@ -37,6 +37,8 @@ export type Hello = {
   running: { jobId: string; token: string }[];
   spooled: { jobId: string; token: string }[];
   workspaces: string[];
+  /** It knows `heard`: one of an older version would end the stream at it. */
+  knowsHeard?: boolean;
 };
 
 export type ToWorker =

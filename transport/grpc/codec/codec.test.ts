@@ -460,6 +460,7 @@ const MESSAGES: Messages = {
           running: list(attemptRef),
           spooled: list(attemptRef),
           workspaces: texts,
+          knowsHeard: maybe(fc.constant(true)),
         }),
         fc.record({ ...of("accepted"), ...attempt, startedAtMs: long }),
         fc.record({ ...of("rejected"), ...attempt, reason: text }),

@@ -9,7 +9,7 @@ import { outcomeFromWire, outcomeToWire, workFromWire, workToWire } from "./work
 function fromWorkerToWire(message: FromWorker): wire.ConnectRequest {
   switch (message.kind) {
     case "hello":
-      return { message: { $case: "hello", value: { ...message, offer: offerToWire(message.offer) } } };
+      return { message: { $case: "hello", value: helloToWire(message) } };
     case "accepted":
       return { message: { $case: "accepted", value: message } };
     case "rejected":
@@ -51,11 +51,16 @@ function fromWorkerFromWire({ message: wired }: wire.ConnectRequest): FromWorker
   }
 }
 
-function helloFromWire(hello: wire.Hello): Hello {
+function helloToWire(hello: Hello): wire.Hello {
+  return { ...hello, offer: offerToWire(hello.offer), knowsHeard: hello.knowsHeard ?? false };
+}
+
+function helloFromWire({ knowsHeard, ...hello }: wire.Hello): Hello {
   return {
     ...hello,
     offer: offerFromWire(required(hello.offer, "hello.offer")),
     host: required(hello.host, "hello.host"),
+    ...(knowsHeard ? { knowsHeard } : {}),
   };
 }
 

@@ -57,6 +57,8 @@ export interface Hello {
   spooled: AttemptRef[];
   /** Keys of the workspaces it holds. */
   workspaces: string[];
+  /** It knows Heard. A worker from before would end the stream at a message that it does not know. */
+  knowsHeard: boolean;
 }
 
 /** Where a worker runs, so that an engine on the same host can tell that it is gone. */
@@ -180,7 +182,7 @@ export interface ReleaseWorkspace {
   workspace: string;
 }
 
-/** After the welcome, and for each heartbeat: the engine is there. */
+/** After the welcome, and for each heartbeat of a worker that knows it: the engine is there. */
 export interface Heard {
 }
 
@@ -445,6 +447,7 @@ function createBaseHello(): Hello {
     running: [],
     spooled: [],
     workspaces: [],
+    knowsHeard: false,
   };
 }
 
@@ -479,6 +482,9 @@ export const Hello: MessageFns<Hello> = {
     }
     for (const v of message.workspaces) {
       writer.uint32(82).string(v!);
+    }
+    if (message.knowsHeard !== false) {
+      writer.uint32(88).bool(message.knowsHeard);
     }
     return writer;
   },
@@ -574,6 +580,14 @@ export const Hello: MessageFns<Hello> = {
             }
 
             message.workspaces.push(reader.string());
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.knowsHeard = reader.bool();
             continue;
           }
         }
