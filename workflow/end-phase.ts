@@ -17,7 +17,7 @@ export function endPhase(turn: Turn): boolean {
   const { execution } = turn;
   if (!turn.phaseMayEnd) return false;
   turn.phaseMayEnd = false;
-  if (turn.phaseNodes().some((node) => own(execution.steps, node.step.id)?.endedAtMs === undefined)) return false;
+  if (hasOpenSteps(turn)) return false;
   clearTimers(turn);
   if (execution.phase === "finally") {
     end(turn, withFinally(execution, resultOf(turn, turn.graph.finally)));
@@ -32,6 +32,26 @@ export function endPhase(turn: Turn): boolean {
   turn.emit({ type: "finallyStarted", outcome: result.outcome, ...error });
   turn.touchAll();
   return true;
+}
+
+/**
+ * Where the last search found a step that had not ended: the next one begins there, else the many that end one after the
+ * other would each be passed again, and a graph of a thousand steps spent a twentieth of its time here.
+ */
+const openAt = new WeakMap<Execution, number>();
+
+function hasOpenSteps(turn: Turn): boolean {
+  const { execution } = turn;
+  const nodes = turn.phaseNodes();
+  const from = Math.min(openAt.get(execution) ?? 0, nodes.length);
+  for (let passed = 0; passed < nodes.length; passed++) {
+    const at = (from + passed) % nodes.length;
+    const id = nodes[at]?.step.id;
+    if (id === undefined || own(execution.steps, id)?.endedAtMs !== undefined) continue;
+    openAt.set(execution, at);
+    return true;
+  }
+  return false;
 }
 
 function clearTimers(turn: Turn): void {
