@@ -1,3 +1,4 @@
+import type { Assignment, ClaimRequest, ReportRequest, TurnAnswer, TurnRequest } from "../../store/store.ts";
 import type { Violation } from "./run.ts";
 import type { TraceEvent } from "./trace.ts";
 import type { SeedResult } from "./world.ts";
@@ -52,7 +53,7 @@ function whatOf(event: TraceEvent): string {
     case "answered":
       return `  answer [${event.call}] ${event.error ?? short(event.response)}`;
     case "store":
-      return `${event.node} ${event.method} ${short(event.request)} → ${short(event.answer)}`;
+      return `${event.node} ${callOf(event)}`;
     case "rolledBack":
       return `the store is back at event ${event.keptEvents}`;
     case "ran":
@@ -62,6 +63,51 @@ function whatOf(event: TraceEvent): string {
     default:
       return event satisfies never;
   }
+}
+
+type Call = Extract<TraceEvent, { kind: "store" }>;
+
+/** The three calls that make most of every story say what they do; the others what they are. */
+function callOf({ method, request, answer }: Call): string {
+  if (method === "turn") return turnOf(request as TurnRequest, answer as TurnAnswer);
+  if (method === "reportAndClaim") {
+    const { jobId, outcome } = request as ReportRequest;
+    return `reports ${jobId} ${short(outcome)} → ${statusOf(answer)}${givenBy(answer)}`;
+  }
+  if (method === "claim") {
+    const { workers } = request as ClaimRequest;
+    return `claims for ${workers.map(({ worker }) => worker).join(", ")} → ${statusOf(answer)}${givenBy(answer)}`;
+  }
+  return `${method} ${short(request)} → ${short(answer)}`;
+}
+
+function turnOf(request: TurnRequest, answer: TurnAnswer): string {
+  const events = request.events.map((text) => {
+    const { type, step, iteration, attempt } = JSON.parse(text) as Record<string, string | number | undefined>;
+    return [type, [step, iteration, attempt].filter((part) => part !== undefined).join("/")].filter(Boolean).join(" ");
+  });
+  const sent = request.outbox.map(({ target, text }) => `${(JSON.parse(text) as { kind: string }).kind} to ${target}`);
+  const jobs = [...request.cancel, ...(request.revoke ?? [])];
+  const parts = [
+    ...events,
+    ...sent,
+    ...request.fire.map((timer) => `fires ${timer}`),
+    ...request.outboxDone.map((entry) => `${entry} arrived`),
+    ...(request.take.length > 0 ? [`takes ${request.take.length} outcomes`] : []),
+    ...(jobs.length > 0 ? [`stops ${jobs.join(", ")}`] : []),
+  ];
+  const { id, expectedRevision, fence } = request;
+  const where = `shard ${fence.shard} epoch ${fence.epoch}`;
+  return `commits ${id} after revision ${expectedRevision} (${where}) → ${statusOf(answer)}: ${parts.join("; ")}${givenBy(answer)}`;
+}
+
+function statusOf(answer: unknown): string {
+  return (answer as { status?: string }).status ?? "OK";
+}
+
+function givenBy(answer: unknown): string {
+  const { assignments = [] } = answer as { assignments?: Assignment[] };
+  return assignments.map(({ job, worker }) => `; gives ${job.id} to ${worker}`).join("");
 }
 
 /** Without what is long and says little: definitions, offers, state. */
