@@ -18,6 +18,8 @@ const HEADER_BYTES = 16;
 const CHECKED_HEADER_BYTES = 12;
 /** Bytes of one character of a string. */
 const UTF8_MOST = 3;
+/** Enough for 64 turns; the memory for a larger record is given back. */
+const KEPT_BUFFER_BYTES = 1024 * 1024;
 
 export type Placed = { number: number; offset: number; bytes: number };
 
@@ -33,7 +35,7 @@ export class JournalFile {
   readonly #file: number;
   readonly #path: string;
   readonly #capacityBytes: number;
-  #buffer = Buffer.allocUnsafe(64 * 1024);
+  #buffer = Buffer.allocUnsafe(KEPT_BUFFER_BYTES);
   /** Where the next record goes, and where the oldest that is needed begins. Equal: none is needed. */
   #head = 0;
   #start = 0;
@@ -69,10 +71,14 @@ export class JournalFile {
 
   /** Not on disk before a sync. Undefined, and nothing written, when there is no room for it. */
   append(number: number, texts: readonly string[]): Placed | undefined {
-    const bytes = HEADER_BYTES + this.#put(texts);
+    let length = 0;
+    for (const text of texts) length += text.length;
+    if (length > this.#capacityBytes) return undefined;
+    const bytes = HEADER_BYTES + this.#put(texts, length);
     const offset = this.#placeFor(bytes);
-    if (offset === undefined) return undefined;
     const buffer = this.#buffer;
+    if (buffer.length > KEPT_BUFFER_BYTES) this.#buffer = Buffer.allocUnsafe(KEPT_BUFFER_BYTES);
+    if (offset === undefined) return undefined;
     buffer.writeUIntLE(number, 0, 6);
     buffer.writeUInt16LE(0, 6);
     buffer.writeUInt32LE(bytes - HEADER_BYTES, 8);
@@ -83,9 +89,7 @@ export class JournalFile {
   }
 
   /** Behind the header, piece by piece: joined first, 150 KB would be copied twice more and be garbage of the large kind. */
-  #put(texts: readonly string[]): number {
-    let length = 0;
-    for (const text of texts) length += text.length;
+  #put(texts: readonly string[], length: number): number {
     const most = HEADER_BYTES + length * UTF8_MOST;
     if (this.#buffer.length < most) this.#buffer = Buffer.allocUnsafe(most * 2);
     let at = HEADER_BYTES;

@@ -184,8 +184,8 @@ export class WriteAhead {
   }
 
   /**
-   * After a sync that failed: what it was to make durable may be read now and be gone after a power failure, with all
-   * that comes behind it. The next commit goes to the tables, and the journal begins anew.
+   * After a failure. When it was a sync that failed, what it was to make durable may be read now and be gone after a
+   * power failure, with all that comes behind it: so the next commit goes to the tables, and the journal begins anew.
    */
   distrust(): void {
     this.#distrusted = true;

@@ -67,7 +67,6 @@ class CommitGroup {
   #planned = false;
   /** On its way to the disk. */
   #writing: Group | undefined;
-  #syncFailed = false;
   #closed = false;
 
   constructor(options: SqliteOptions) {
@@ -166,10 +165,7 @@ class CommitGroup {
   #written(group: Group, error: Error | null): void {
     this.#writing = undefined;
     if (error === null) answer(group);
-    else {
-      this.#syncFailed = true;
-      this.#fail(error, group);
-    }
+    else this.#fail(error, group);
     group.ended?.();
     if (this.#waiting.length > 0) this.#plan();
   }
@@ -215,7 +211,7 @@ class CommitGroup {
     try {
       this.#database.rollback();
       const loaded = this.#load();
-      if (this.#syncFailed) loaded.ahead.distrust();
+      loaded.ahead.distrust();
       const { state } = loaded;
       const { replicationId } = state.cluster;
       state.cluster = { ...state.cluster, replicationId: `${replicationId}-${this.#options.random.hex(4)}` };
