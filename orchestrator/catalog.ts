@@ -83,10 +83,7 @@ export class Catalog {
     return cached;
   }
 
-  /**
-   * Throws DATA_CORRUPT when the registry lists a version whose body is gone; UNAVAILABLE when it does not list it any more:
-   * the store may lose its newest changes between the two reads.
-   */
+  /** Throws DATA_CORRUPT when the registry lists a version whose body is gone. */
   async definition(namespace: string, published: Pick<Published, "name" | "version" | "digest">): Promise<Definition> {
     const key = `${namespace} ${published.digest}`;
     const known = this.#definitions.get(key);
@@ -94,10 +91,6 @@ export class Catalog {
     const body = await this.#store.registry.body({ namespace, digest: published.digest });
     if (body === undefined) {
       const name = `${published.name}@${published.version}`;
-      const { definitions } = await this.registry(namespace, { fresh: true });
-      if (!definitions.some(({ digest }) => digest === published.digest)) {
-        throw new HodeiError("UNAVAILABLE", `${name} is not registered any more; look again`);
-      }
       throw new HodeiError("DATA_CORRUPT", `${name} is registered, but its definition ${published.digest} is missing`);
     }
     const definition = parseNormalForm(body);

@@ -3,25 +3,17 @@ import { ManualClock } from "../../base/clock.ts";
 import { seededRandom } from "../../base/random.ts";
 import { Catalog, requireVersion } from "../../orchestrator/catalog.ts";
 import { createMemoryStore } from "../../store/memory.ts";
-import type { DefinitionRecord, Store } from "../../store/store.ts";
+import type { Store } from "../../store/store.ts";
 import { definitionOf, digestOf, normalForm } from "../../workflow/load.ts";
 
-const rig = (options: { hints: boolean; body?: Store["registry"]["body"]; listed?: DefinitionRecord }) => {
+const rig = (options: { hints: boolean }) => {
   const clock = new ManualClock();
   const memory = createMemoryStore({ clock, random: seededRandom(1) });
   let reads = 0;
   const store: Store = {
     ...memory,
     watch: options.hints ? (...topic) => memory.watch(...topic) : () => () => {},
-    registry: {
-      ...memory.registry,
-      body: options.body ?? memory.registry.body,
-      read: async (namespace) => {
-        reads++;
-        const record = await memory.registry.read(namespace);
-        return options.listed ? { ...record, definitions: [options.listed] } : record;
-      },
-    },
+    registry: { ...memory.registry, read: (namespace) => (reads++, memory.registry.read(namespace)) },
   };
   const publish = async (version: string): Promise<void> => {
     const document = { apiVersion: "hodei.dev/v1", kind: "Workflow", metadata: { name: "lib", version } };
@@ -54,19 +46,6 @@ describe("the catalog", () => {
     await publish("1.1.0");
     await clock.advance(2_000);
     expect((await catalog.registry("default")).definitions).toHaveLength(2);
-  });
-
-  it("tells a version that the store has lost from one whose definition is gone", async () => {
-    const { catalog, publish } = rig({ hints: true });
-    await publish("1.0.0");
-    const [listed] = (await catalog.registry("default")).definitions;
-    if (!listed) throw new Error("nothing is listed");
-    const lost = { ...listed, version: "1.1.0", digest: "sha256:lost" };
-    await expect(catalog.definition("default", lost)).rejects.toMatchObject({ code: "UNAVAILABLE" });
-    const { catalog: bodyless } = rig({ hints: true, body: async () => undefined, listed });
-    await expect(bodyless.definition("default", listed)).rejects.toMatchObject({ code: "DATA_CORRUPT" });
-    catalog.stop();
-    bodyless.stop();
   });
 
   it("computes a closure once per revision of the registry", async () => {
