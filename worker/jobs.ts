@@ -138,12 +138,15 @@ export class Jobs {
   }
 
   acknowledge(of: { jobId: string; token: string }): void {
+    if (!this.#finished.has(keyOf(of))) return;
+    this.#uploader.finish(of);
+    this.#forget(of);
+  }
+
+  #forget(of: { jobId: string; token: string }): void {
     const key = keyOf(of);
-    const finished = this.#finished.get(key);
-    if (!finished) return;
     this.#finished.delete(key);
     this.#remember(key);
-    this.#uploader.remove(of);
     this.#spool.remove(of).catch((error: unknown) => {
       this.#options.logger.warn({ error, job: of.jobId }, "spooled result could not be removed");
     });
@@ -165,7 +168,11 @@ export class Jobs {
     const unwanted = (of: { jobId: string; token: string }): boolean =>
       stale.includes(of.token) || stale.includes(of.jobId);
     for (const running of this.#running.values()) if (unwanted(running.job)) running.end("forgotten");
-    for (const finished of this.#finished.values()) if (unwanted(finished)) this.acknowledge(finished);
+    for (const finished of this.#finished.values()) {
+      if (!unwanted(finished)) continue;
+      this.#uploader.remove(finished);
+      this.#forget(finished);
+    }
     this.#uploader.attach(channel);
     for (const finished of this.#finished.values()) this.#deliver(finished);
   }
@@ -188,6 +195,7 @@ export class Jobs {
       this.#onFinished = () => (this.#finished.size === 0 ? handedIn.resolve() : undefined);
       await waitAtMost(clock, bounds.handInMs, handedIn.promise);
     }
+    await waitAtMost(clock, bounds.handInMs, this.#uploader.finished());
     await Promise.all([...this.#finished.values()].map((finished) => this.#persist(finished)));
     for (const finished of this.#finished.values()) finished.log?.discard();
     this.#uploader.detach();

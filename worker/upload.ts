@@ -8,6 +8,9 @@ import { pause } from "./wait.ts";
 /** A broken log stream is opened again after this; its control stream stands, so the engine is there. */
 const REOPEN_MS = 200;
 
+/** How long the rest of a log may follow after its result: a stream that broke has been opened again by then. */
+const LAST_MS = 60_000;
+
 /**
  * Sends the logs of all attempts over one stream of their own, in turn, one chunk each: a flood in one job neither starves
  * the others nor delays what the control stream carries. A chunk is kept until it is acknowledged.
@@ -16,6 +19,8 @@ export class LogUploader {
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #logs = new Map<string, JobLog>();
+  /** Of attempts whose result is acknowledged. */
+  readonly #last = new Set<Promise<void>>();
   #attached: { channel: Channel; stop: AbortController } | undefined;
   #wake: (() => void) | undefined;
 
@@ -33,7 +38,23 @@ export class LogUploader {
     this.#logs.set(keyOf(log), log);
   }
 
-  /** The result is acknowledged: what is still held of the log goes no further. */
+  /** The result is acknowledged: the rest of the log follows while it can. Nobody would know what is missing of it. */
+  finish(of: { jobId: string; token: string }): void {
+    const log = this.#logs.get(keyOf(of));
+    if (!log || log.done) return this.remove(of);
+    const last = log.drained(LAST_MS).then(() => {
+      this.#last.delete(last);
+      this.remove(of);
+    });
+    this.#last.add(last);
+  }
+
+  /** Resolves when nothing follows any more of what was acknowledged. */
+  async finished(): Promise<void> {
+    await Promise.all(this.#last);
+  }
+
+  /** Nobody wants it any more: what is still held of the log goes no further. */
   remove(of: { jobId: string; token: string }): void {
     this.#logs.get(keyOf(of))?.discard();
     this.#logs.delete(keyOf(of));

@@ -76,6 +76,27 @@ describe("logs", () => {
     expect(engine.logText(job.jobId)).toBe("one\n");
   });
 
+  it("follow their result when their stream broke before it: nobody would know what is missing", async () => {
+    const open = Promise.withResolvers<void>();
+    engine.logGate = open.promise;
+    const held = engine.answerLog;
+    engine.answerLog = () => {
+      engine.answerLog = held;
+      throw new Error("the stream breaks");
+    };
+    const job = shellJob("echo end");
+    await engine.run(job);
+    const beats = engine.heard.filter(({ kind }) => kind === "heartbeat").length;
+    // Said after it has heard the acknowledgement.
+    await engine.message("heartbeat", undefined, beats + 3);
+    open.resolve();
+    await engine.until(() => engine.uploads.filter(({ jobId }) => jobId === job.jobId).length === 2, "the log again");
+    expect(engine.uploads.map(({ offset, data }) => [offset, data.length])).toEqual([
+      [0, 4],
+      [0, 4],
+    ]);
+  });
+
   it("are all handed in before the result", async () => {
     const job = shellJob("seq 1 20000");
     await engine.run(job);
