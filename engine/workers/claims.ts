@@ -3,6 +3,7 @@ import { isHodeiError } from "../../workflow/errors.ts";
 import type { Resources } from "../../workflow/requirement.ts";
 import type { Ownership } from "../ownership.ts";
 import { untilAnswered } from "../retry.ts";
+import { feasible } from "../scheduler/feasible.ts";
 import { CLAIM_WORKERS, plan } from "../scheduler/plan.ts";
 import type { WorkersContext } from "./context.ts";
 import type { WorkerRecord } from "./record.ts";
@@ -44,21 +45,21 @@ export class Claims {
   /** The workers that ask in a store call that is made anyway. Each `offer` must be closed by one `answered`. */
   offer(settled: readonly { jobId: string }[]): WorkerSlot[] {
     const { holders, workers } = this.#context;
-    const first = new Set<string>();
     const found: Candidate[] = [];
+    const named: WorkerRecord[] = [];
     for (const { jobId } of settled) {
       const record = workers.get(holders.get(jobId) ?? "");
-      if (!record || first.has(record.id)) continue;
-      first.add(record.id);
+      if (!record || named.includes(record)) continue;
+      named.push(record);
       found.push({ record, free: freeOf(record) });
     }
     for (const record of workers.values()) {
       if (found.length >= CANDIDATES) break;
-      if (first.has(record.id) || !mayAsk(record)) continue;
+      if (!mayAsk(record)) continue;
       const free = freeOf(record);
-      if (free.slots > 0 || record.workspaces.size > 0) found.push({ record, free });
+      if ((free.slots > 0 || record.workspaces.size > 0) && !named.includes(record)) found.push({ record, free });
     }
-    return this.#take(found, first);
+    return this.#take(found, named.length);
   }
 
   answered(slots: readonly WorkerSlot[], assignments: readonly Assignment[]): void {
@@ -105,22 +106,22 @@ export class Claims {
     });
   }
 
-  #take(candidates: readonly Candidate[], first?: ReadonlySet<string>): WorkerSlot[] {
+  /** `first`: so many of them, from the left, ask before any ranking. */
+  #take(candidates: readonly Candidate[], first: number): WorkerSlot[] {
     const { closing, ownership, strategy, clock } = this.#context;
     if (candidates.length === 0 || closing() || !ownership.session) return [];
     this.#rotation += 1;
     const nowMs = clock.monotonic();
-    const byId = new Map(candidates.map((candidate) => [candidate.record.id, candidate]));
     const snapshots = candidates.map(({ record, free }) => snapshotOf(record, free, nowMs));
-    const about = { strategy, rotation: this.#rotation, limit: CLAIM_WORKERS, ...(first ? { first } : {}) };
+    const [only] = candidates;
+    // What most commits come to: the worker whose job they settle, and nobody else has room.
+    if (only && candidates.length === 1) return feasible(snapshots).map(() => asked(only));
+    const named = new Set(candidates.slice(0, first).map(({ record }) => record.id));
+    const byId = new Map(candidates.map((candidate) => [candidate.record.id, candidate]));
+    const about = { strategy, rotation: this.#rotation, limit: CLAIM_WORKERS, first: named };
     return plan(snapshots, about).flatMap((id) => {
       const candidate = byId.get(id);
-      if (!candidate) return [];
-      const { record, free } = candidate;
-      const slot = slotOf(record, free);
-      record.asking.add(slot);
-      record.questions += 1;
-      return [slot];
+      return candidate ? [asked(candidate)] : [];
     });
   }
 
@@ -155,7 +156,7 @@ export class Claims {
         const record = workers.get(id);
         return record ? [{ record, free: freeOf(record) }] : [];
       });
-      const slots = this.#take(candidates);
+      const slots = this.#take(candidates, 0);
       if (slots.length === 0 || !session) return;
       for (const slot of slots) left.delete(slot.worker);
       const request = { opId: random.id(), session, workers: slots };
@@ -171,6 +172,14 @@ export class Claims {
       metrics.count("hodei_scheduler_claims_total", { result: assignments.length > 0 ? "work" : "empty" });
     }
   }
+}
+
+/** The worker's place in a question; what it offers is spoken for until the answer. */
+function asked({ record, free }: Candidate): WorkerSlot {
+  const slot = slotOf(record, free);
+  record.asking.add(slot);
+  record.questions += 1;
+  return slot;
 }
 
 function mayAsk(record: WorkerRecord): boolean {
