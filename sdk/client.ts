@@ -135,16 +135,14 @@ export class HodeiClient {
     const request = this.#startRequest(workflow, input, options);
     const startMs = endMs ?? this.#defaultDeadlineMs;
     const sinceMs = clock.monotonic();
+    const left = (ofMs: number): number => ofMs - (clock.monotonic() - sinceMs);
     const ran = await this.#runs.run(request, { startMs, endMs, signal });
     if (ran.kind === "ended") {
       this.#answered = true;
       return outputOf(ran.view);
     }
-    if (!ran.started) {
-      const leftMs = startMs - (clock.monotonic() - sinceMs);
-      await this.call("execution", "start", request, { signal, deadlineMs: leftMs });
-    }
-    return this.result(request.id, options);
+    if (!ran.started) await this.call("execution", "start", request, { signal, deadlineMs: left(startMs) });
+    return this.result(request.id, endMs === undefined ? { signal } : { signal, deadlineMs: left(endMs) });
   }
 
   /** The output of an execution that was started before, once it has succeeded; ExecutionFailed when it ends otherwise. */

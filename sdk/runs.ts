@@ -10,10 +10,16 @@ const RUNS_PER_STREAM = 256;
  * close its client. Not ended at once: a program that runs one execution after the other would pay for a stream each time.
  */
 const IDLE_MS = 250;
+/**
+ * From its start an execution is waited for so long here; then calls that have deadlines go on. A server that is gone with its
+ * host says nothing, and a stream without traffic never notices.
+ */
+const PATIENCE_MS = 60_000;
 
 export type RunOptions = {
-  /** From the start to its answer, and given by the caller also from there to the end. */
+  /** From now to the answer of the start. */
   startMs: number;
+  /** From now to the end. */
   endMs?: number;
   signal?: AbortSignal;
 };
@@ -23,7 +29,7 @@ export type Ran = { kind: "ended"; view: ExecutionView } | { kind: "unknown"; st
 
 type Run = {
   readonly id: string;
-  readonly options: RunOptions;
+  readonly endsAtMs: number;
   readonly ran: PromiseWithResolvers<Ran>;
   started: boolean;
   deadline?: Timer;
@@ -96,13 +102,14 @@ class RunStream {
 
   run(start: StartRequest, options: RunOptions): Promise<Ran> {
     const requestId = this.#next++;
-    const run: Run = { id: start.id, options, ran: Promise.withResolvers(), started: false };
+    const { startMs, endMs = Infinity, signal } = options;
+    const endsAtMs = this.#clock.monotonic() + endMs;
+    const run: Run = { id: start.id, endsAtMs, ran: Promise.withResolvers(), started: false };
     this.#runs.set(requestId, run);
     this.#usedSinceLook = true;
-    this.#limit(requestId, run, options.startMs);
-    const { signal } = options;
+    this.#limit(requestId, run, startMs, () => run.ran.reject(notStarted(run.id, startMs)));
     if (signal) {
-      const abort = (): void => this.#abandon(requestId, cancelled(signal.reason));
+      const abort = (): void => this.#abandon(requestId, () => run.ran.reject(cancelled(signal.reason)));
       signal.addEventListener("abort", abort, { once: true });
       run.stopListening = () => signal.removeEventListener("abort", abort);
     }
@@ -140,7 +147,9 @@ class RunStream {
       const run = this.#runs.get(requestId);
       if (!run) return;
       run.started = true;
-      this.#limit(requestId, run, run.options.endMs);
+      const leftMs = run.endsAtMs - this.#clock.monotonic();
+      if (leftMs <= PATIENCE_MS) this.#limit(requestId, run, leftMs, () => run.ran.reject(notEnded(run.id)));
+      else this.#limit(requestId, run, PATIENCE_MS, () => run.ran.resolve({ kind: "unknown", started: true }));
       return;
     }
     if (this.#abandoned.delete(requestId)) return;
@@ -149,20 +158,15 @@ class RunStream {
     else run?.ran.resolve({ kind: "unknown", started: run.started });
   }
 
-  #limit(requestId: number, run: Run, withinMs: number | undefined): void {
+  #limit(requestId: number, run: Run, withinMs: number, end: () => void): void {
     run.deadline?.cancel();
-    delete run.deadline;
-    if (withinMs === undefined) return;
-    run.deadline = this.#clock.after(withinMs, () => {
-      this.#abandon(requestId, run.started ? notEnded(run.id) : notStarted(run.id, withinMs));
-    });
+    run.deadline = this.#clock.after(withinMs, () => this.#abandon(requestId, end));
   }
 
-  #abandon(requestId: number, error: HodeiError): void {
-    const run = this.#settle(requestId);
-    if (!run) return;
+  #abandon(requestId: number, end: () => void): void {
+    if (!this.#settle(requestId)) return;
     this.#abandoned.add(requestId);
-    run.ran.reject(error);
+    end();
   }
 
   #settle(requestId: number): Run | undefined {

@@ -142,6 +142,11 @@ const answering = async (stream: Duplex<RunResponse, RunRequest>): Promise<void>
   }
 };
 
+/** Says that each has started, and nothing more. */
+const starting = async (stream: Duplex<RunResponse, RunRequest>): Promise<void> => {
+  for await (const request of stream.messages) await stream.send(started(request));
+};
+
 describe("execute", () => {
   it("goes over one stream, however many there are, and needs no call", async () => {
     const { client, asked } = await serving(answering);
@@ -204,7 +209,7 @@ describe("execute", () => {
     expect(asked).toEqual(["run", "start x", "wait x", "start y", "wait y"]);
   });
 
-  it("keeps its deadline for the start, and from there for the end", async () => {
+  it("keeps its deadline, before and after the start", async () => {
     const silent = await serving(waitForEver);
     const before = silent.clock.monotonic();
     await expect(passing(silent.clock, silent.client.execute("w"))).rejects.toMatchObject({
@@ -213,18 +218,37 @@ describe("execute", () => {
     });
     expect(silent.clock.monotonic() - before).toBe(10_000);
 
-    const slow = await serving(async (stream) => {
-      for await (const request of stream.messages) await stream.send(started(request));
-    });
+    const slow = await serving(starting);
     const options = { id: "x", deadlineMs: 60_000 };
     await expect(passing(slow.clock, slow.client.execute("w", {}, options))).rejects.toMatchObject({
       code: "DEADLINE_EXCEEDED",
       message: "x has not ended yet",
     });
-    const patient = slow.client.execute("w", {}, { id: "y" });
-    patient.catch(() => undefined);
-    await slow.clock.advance(3_600_000);
-    expect(await Promise.race([patient, Promise.resolve("still waiting")])).toBe("still waiting");
+    expect(slow.asked).toEqual(["run"]);
+  });
+
+  it("goes on by calls after a minute: a server that is gone with its host never breaks the stream", async () => {
+    const { client, clock, asked } = await serving(starting);
+    const patient = client.execute("w", {}, { id: "x" });
+    for (let second = 0; second < 59; second += 1) await clock.advance(1_000);
+    expect(asked).toEqual(["run"]);
+    await clock.advance(1_000);
+    expect(await passing(clock, patient)).toEqual({ id: "x" });
+    expect(asked).toEqual(["run", "wait x"]);
+  });
+
+  it("keeps its deadline over both ways: what is left of it is all there is for the calls", async () => {
+    const { client, clock } = await serving(starting);
+    const waits: (number | undefined)[] = [];
+    client.wait = async (_id, options) => {
+      waits.push(options?.deadlineMs);
+      return viewOf("x");
+    };
+    const patient = client.execute("w", {}, { id: "x", deadlineMs: 200_000 });
+    for (let second = 0; second < 61; second += 1) await clock.advance(1_000);
+    await patient;
+    expect(waits[0]).toBeLessThanOrEqual(140_000);
+    expect(waits[0]).toBeGreaterThan(138_000);
   });
 
   it("ends by its own signal alone, and takes no notice of a late answer", async () => {
