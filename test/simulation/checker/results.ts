@@ -1,7 +1,7 @@
 import type { Json } from "../../../workflow/json.ts";
-import { idempotencyKey } from "../../../workflow/job.ts";
+import { idempotencyKey, jobId } from "../../../workflow/job.ts";
 import type { HistoryEvent } from "../../../workflow/event.ts";
-import type { Invariant, StoredExecution } from "./invariant.ts";
+import type { Invariant, Run, StoredExecution } from "./invariant.ts";
 
 type Succeeded = { place: { step: string; iteration: string; attempt: number }; outputs: Record<string, Json> };
 
@@ -31,7 +31,7 @@ export const ownResults: Invariant = {
         for (const success of successes(events)) {
           const { logged } = success.outputs;
           const held = heldOf(stored, success.place);
-          if (typeof logged !== "number" || held >= logged) continue;
+          if (typeof logged !== "number" || held >= logged || isExcused(stored, success.place, run)) continue;
           const { step, iteration, attempt } = success.place;
           const about = `log of ${stored.head.id} ${step}/${iteration}#${attempt}`;
           report({
@@ -51,6 +51,17 @@ function successes(events: readonly HistoryEvent[]): Succeeded[] {
     if (event.type !== "attemptEnded" || event.outcome.kind !== "succeeded") return [];
     const { step, iteration, attempt, outcome } = event;
     return [{ place: { step, iteration, attempt }, outputs: outcome.outputs }];
+  });
+}
+
+/** What the store has forgotten, or what a worker process took with it to its grave, nobody can mark. */
+function isExcused({ head }: StoredExecution, place: Succeeded["place"], { trace }: Run): boolean {
+  const id = jobId({ namespace: head.namespace, executionId: head.id, ...place });
+  const ranAt = trace.findIndex((event) => event.kind === "ran" && event.job.jobId === id);
+  return trace.some((event, at) => {
+    if (at < ranAt) return false;
+    const ended = event.kind === "node" && (event.state === "crashed" || event.state === "stopped");
+    return event.kind === "rolledBack" || (ended && /^(?:worker|pod)-/.test(event.node));
   });
 }
 
