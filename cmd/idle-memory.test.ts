@@ -4,12 +4,12 @@ import { giveBackWhenIdle, thisProcess } from "./idle-memory.ts";
 
 function setUp() {
   const clock = new ManualClock();
-  const used = { cpuMs: 0, collections: 0 };
+  const used = { cpuMs: 0, bytes: 30e6, collections: 0 };
   const collect = (): void => {
     used.collections += 1;
     used.cpuMs += 60;
   };
-  const timer = giveBackWhenIdle({ clock, cpuMs: () => used.cpuMs, collect });
+  const timer = giveBackWhenIdle({ clock, cpuMs: () => used.cpuMs, usedBytes: () => used.bytes, collect });
   /** Each second with so much CPU. */
   const seconds = async (count: number, cpuMs: number): Promise<void> => {
     for (let second = 0; second < count; second += 1) {
@@ -32,6 +32,17 @@ describe("memory", () => {
     await seconds(3, 900);
     await seconds(60, 20);
     expect(used.collections).toBe(2);
+  });
+
+  it("is left alone where so much is held that the pause would be felt", async () => {
+    const { used, seconds } = setUp();
+    used.bytes = 700e6;
+    await seconds(10, 5);
+    expect(used.collections).toBe(0);
+    used.bytes = 30e6;
+    await seconds(1, 900);
+    await seconds(10, 5);
+    expect(used.collections).toBe(1);
   });
 
   it("is left alone between the commands of a person", async () => {
