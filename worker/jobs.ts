@@ -24,7 +24,7 @@ import { waitAtMost } from "./wait.ts";
  * every result cost two fsyncs beside those of the store that was late already.
  */
 const SPOOL_AFTER_MS = 200;
-/** The log of a step should be held before its outcome is, for after it nobody takes it; but a result waits no longer. */
+/** The log of a step should be held before its outcome is, so that who reads both sees all; but a result waits no longer. */
 const LOG_FIRST_MS = 2_000;
 /** Attempts that ended and were acknowledged; a repeated assignment of one of them is ignored. */
 const REMEMBERED = 1_000;
