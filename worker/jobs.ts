@@ -138,13 +138,9 @@ export class Jobs {
   }
 
   acknowledge(of: { jobId: string; token: string }): void {
-    if (!this.#finished.has(keyOf(of))) return;
-    this.#uploader.finish(of);
-    this.#forget(of);
-  }
-
-  #forget(of: { jobId: string; token: string }): void {
     const key = keyOf(of);
+    if (!this.#finished.has(key)) return;
+    this.#uploader.finish(of);
     this.#finished.delete(key);
     this.#remember(key);
     this.#spool.remove(of).catch((error: unknown) => {
@@ -168,11 +164,8 @@ export class Jobs {
     const unwanted = (of: { jobId: string; token: string }): boolean =>
       stale.includes(of.token) || stale.includes(of.jobId);
     for (const running of this.#running.values()) if (unwanted(running.job)) running.end("forgotten");
-    for (const finished of this.#finished.values()) {
-      if (!unwanted(finished)) continue;
-      this.#uploader.remove(finished);
-      this.#forget(finished);
-    }
+    // A result that is stale may have been taken while its acknowledgement was lost: the store judges the rest of its log.
+    for (const finished of this.#finished.values()) if (unwanted(finished)) this.acknowledge(finished);
     this.#uploader.attach(channel);
     for (const finished of this.#finished.values()) this.#deliver(finished);
   }

@@ -97,6 +97,19 @@ describe("logs", () => {
     ]);
   });
 
+  it("follow a result that was taken while its acknowledgement was lost", async () => {
+    engine.autoAck = false;
+    engine.answerLog = () => undefined;
+    const job = shellJob("echo end");
+    await engine.run(job);
+    engine.stale = [job.token];
+    const seen = engine.uploads.length;
+    engine.breakStream();
+    await engine.until(() => engine.uploads.length > seen, "the log again");
+    expect(engine.uploads.at(-1)).toMatchObject({ jobId: job.jobId, offset: 0 });
+    expect(engine.hellos.at(-1)?.spooled).toEqual([{ jobId: job.jobId, token: job.token }]);
+  });
+
   it("are all handed in before the result", async () => {
     const job = shellJob("seq 1 20000");
     await engine.run(job);
