@@ -21,7 +21,7 @@ describe("the journal's file", () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
         const at = path();
-        const file = new JournalFile(at, { capacityBytes: CAPACITY_BYTES, fresh: true });
+        const file = new JournalFile(at, { capacityBytes: CAPACITY_BYTES, salt: 7, fresh: true });
         let number = 1;
         let needed: (Placed & { text: string })[] = [];
         const start = (): { offset: number; number: number } => needed[0] ?? { offset: file.head, number };
@@ -42,7 +42,7 @@ describe("the journal's file", () => {
           needed.push({ ...placed, text: each.append.join("") });
           number += 1;
         }
-        const again = new JournalFile(at, { capacityBytes: CAPACITY_BYTES, fresh: false });
+        const again = new JournalFile(at, { capacityBytes: CAPACITY_BYTES, salt: 7, fresh: false });
         expect([...again.read(start())]).toEqual(needed);
         expect(again.head).toBe(file.head);
         file.close();
@@ -52,7 +52,7 @@ describe("the journal's file", () => {
   });
 
   it("has no room for a record that is larger than the file, and takes the next one", () => {
-    const file = new JournalFile(path(), { capacityBytes: CAPACITY_BYTES, fresh: true });
+    const file = new JournalFile(path(), { capacityBytes: CAPACITY_BYTES, salt: 7, fresh: true });
     expect(file.append(1, ["x".repeat(CAPACITY_BYTES)])).toBeUndefined();
     expect(file.append(1, ["x"])).toMatchObject({ number: 1, offset: 0 });
     file.close();

@@ -1,4 +1,5 @@
 import { HodeiError } from "../../workflow/errors.ts";
+import type { Random } from "../../base/random.ts";
 import type { Database } from "./database.ts";
 import { JournalFile, type Placed } from "./journal-file.ts";
 
@@ -24,8 +25,8 @@ export type Pending = {
 
 /** Beyond half of it the tables are brought up to date, piece by piece. A full one is read in 0.2 s at a start. */
 const JOURNAL_BYTES = 16 * 1024 * 1024;
-/** When tables cannot be written (a full disk) they are tried again after so much more of the journal. */
-const RETRY_BYTES = 512 * 1024;
+/** When tables cannot be written (a full disk) they are tried again after so much more of the journal: 512 KB of 16 MB. */
+const RETRY_SHARE = 1 / 32;
 /** Rows of one piece: about a millisecond, for which no call is answered. */
 const SLICE_ROWS = 128;
 
@@ -42,6 +43,7 @@ export class WriteAhead {
   readonly #database: Database;
   /** None: every commit goes to the tables. */
   readonly #file: JournalFile | undefined;
+  #salt = 0;
   /** The number of the record that is being drafted, or read. */
   #number = 1;
   #replaying = false;
@@ -53,30 +55,36 @@ export class WriteAhead {
   /** The records that are needed. */
   readonly #records = new Line<Placed>();
   #bytes = 0;
-  /** Raised while the tables cannot be written. */
+  readonly #capacityBytes: number;
+  /** Half of it; raised while the tables cannot be written. */
   #settleBytes: number;
   #distrusted = false;
+  #syncFailed = false;
 
   constructor(
     database: Database,
-    { path, bytes = JOURNAL_BYTES }: { path: string | undefined; bytes?: number | undefined },
+    { path, random, bytes = JOURNAL_BYTES }: { path: string | undefined; random: Random; bytes?: number | undefined },
   ) {
     this.#database = database;
+    this.#capacityBytes = bytes;
     this.#settleBytes = bytes / 2;
     if (path === undefined) return;
     const start = this.#start;
     if (start !== undefined && !JournalFile.exists(path)) {
       throw new HodeiError("DATA_CORRUPT", `the journal ${path} is missing; it holds what was written last`);
     }
-    this.#file = new JournalFile(path, { capacityBytes: bytes, fresh: start === undefined });
+    this.#salt = start?.salt ?? Number.parseInt(random.hex(4), 16);
+    this.#file = new JournalFile(path, { capacityBytes: bytes, salt: this.#salt, fresh: start === undefined });
     if (start === undefined) this.#transaction(() => this.#putStart(0));
     else this.#number = start.number;
   }
 
   /** Absent after a proper end: then the tables know everything and there is no journal. */
-  get #start(): { offset: number; number: number } | undefined {
-    const row = this.#database.get("SELECT start, number FROM journal");
-    return row === undefined ? undefined : { offset: Number(row["start"]), number: Number(row["number"]) };
+  get #start(): { offset: number; number: number; next: number; salt: number } | undefined {
+    const row = this.#database.get("SELECT start, number, next, salt FROM journal");
+    if (row === undefined) return undefined;
+    const [offset, number, next, salt] = ["start", "number", "next", "salt"].map((name) => Number(row[name]));
+    return { offset: offset ?? 0, number: number ?? 0, next: next ?? 0, salt: salt ?? 0 };
   }
 
   get number(): number {
@@ -126,20 +134,39 @@ export class WriteAhead {
       this.#number += 1;
     }
     this.#replaying = false;
+    if (this.#number < start.next) {
+      const message = `the journal ends before record ${this.#number}, and ${start.next - 1} was written: is it an older copy?`;
+      throw new HodeiError("DATA_CORRUPT", message);
+    }
+    // The last record may be one that a killed process has written and not synced: it is about to be shown to readers.
+    this.#file.sync();
   }
 
   /** Makes what was noted durable. When it throws nothing of it is, or all. */
   commit(): void {
     if (!this.changed) return;
-    if (this.#append()) this.#file?.sync();
-    else this.commitAll();
+    if (!this.#append()) return this.commitAll();
+    try {
+      this.#file?.sync();
+    } catch (error) {
+      this.#syncFailed = true;
+      throw error;
+    }
   }
 
   /** The same in the background. False: nothing was begun, and `commit` must do it. */
   commitLater(done: (error: Error | null) => void): boolean {
     if (this.#file === undefined || !this.changed || !this.#append()) return false;
-    this.#file.syncLater(done);
+    this.#file.syncLater((error) => {
+      this.#syncFailed = error !== null;
+      done(error);
+    });
     return true;
+  }
+
+  /** Whether the last record is in the file but perhaps not on disk, which a later sync would not mend. */
+  get syncFailed(): boolean {
+    return this.#syncFailed;
   }
 
   /** Whether `settle` has something to do. */
@@ -168,11 +195,12 @@ export class WriteAhead {
   /** Some of what the tables are behind. Never while something is noted that is not durable yet. */
   settle(): void {
     const urgent = this.#urgent.filter(({ live }) => live);
+    // When they cannot be written they still stand in line.
+    this.#urgent = [];
     if (urgent.length > 0) {
       this.#transaction(() => urgent.forEach((each) => each.write()));
       for (const each of urgent) done(each);
     }
-    this.#urgent = [];
     if (this.#bytes > this.#settleBytes) this.#slice();
   }
 
@@ -184,8 +212,9 @@ export class WriteAhead {
   }
 
   /**
-   * After a failure. When it was a sync that failed, what it was to make durable may be read now and be gone after a
-   * power failure, with all that comes behind it: so the next commit goes to the tables, and the journal begins anew.
+   * After a commit that failed, because it may be on disk all the same: a record that was written but not synced, or a
+   * transaction whose sync failed, which SQLite has undone in memory alone and would find in its log after a kill, with a
+   * `start` behind every record that is appended now. So the next commit goes to the tables, and the journal begins anew.
    */
   distrust(): void {
     this.#distrusted = true;
@@ -219,10 +248,10 @@ export class WriteAhead {
   }
 
   #slice(): void {
-    const most = this.#bytes > this.#settleBytes * 1.5 ? SLICE_ROWS * 8 : SLICE_ROWS;
+    const most = this.#bytes > this.#capacityBytes * 0.75 ? SLICE_ROWS * 8 : SLICE_ROWS;
     let looked = 0;
-    const settleBytes = this.#settleBytes;
-    this.#settleBytes = this.#bytes + RETRY_BYTES;
+    // Unless this succeeds.
+    this.#settleBytes = this.#bytes + this.#capacityBytes * RETRY_SHARE;
     this.#transaction(() => {
       for (let rows = 0; rows < most && looked < this.#pending.size; looked += 1) {
         const pending = this.#pending.at(looked);
@@ -232,12 +261,12 @@ export class WriteAhead {
       }
       this.#putStart(looked);
     });
-    this.#settleBytes = settleBytes;
     this.#settled(looked);
   }
 
   /** The first `count` of what was pending is in the tables. */
   #settled(count: number): void {
+    this.#settleBytes = this.#capacityBytes / 2;
     for (let taken = 0; taken < count; taken += 1) {
       const pending = this.#pending.take();
       if (pending?.live === true) done(pending);
@@ -266,7 +295,13 @@ export class WriteAhead {
   #putStart(behind: number): void {
     if (this.#file === undefined) return;
     const { offset, number } = this.#startBehind(behind);
-    this.#database.run("INSERT OR REPLACE INTO journal (only, start, number) VALUES (1, ?, ?)", offset, number);
+    this.#database.run(
+      "INSERT OR REPLACE INTO journal (only, start, number, next, salt) VALUES (1, ?, ?, ?, ?)",
+      offset,
+      number,
+      this.#number,
+      this.#salt,
+    );
   }
 
   #transaction(write: () => void): void {

@@ -27,9 +27,15 @@ const hot = Object.values(HOT_TABLES)
   .map((table) => `CREATE TABLE ${table} (key TEXT PRIMARY KEY, row TEXT NOT NULL) WITHOUT ROWID;`)
   .join("\n");
 
-/** Where the journal, a file of its own, must be read from: one row while there is a journal. */
-export const JOURNAL =
-  "CREATE TABLE journal (only INTEGER PRIMARY KEY CHECK (only = 1), start INTEGER NOT NULL, number INTEGER NOT NULL);";
+/**
+ * The journal, a file of its own: where it must be read from and the number of the record there, the number of the record
+ * that came next then (all before it were on disk), and what its checksums begin with. One row while there is a journal.
+ */
+export const JOURNAL = `
+CREATE TABLE journal (
+  only INTEGER PRIMARY KEY CHECK (only = 1),
+  start INTEGER NOT NULL, number INTEGER NOT NULL, next INTEGER NOT NULL, salt INTEGER NOT NULL
+);`;
 /** The newest operations, some in each row, by the number of the first. */
 export const OPERATIONS = "CREATE TABLE operations (first INTEGER PRIMARY KEY, rows TEXT NOT NULL);";
 /** A row holds the commits that were written together, by the last one's revision. */

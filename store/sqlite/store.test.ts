@@ -275,32 +275,6 @@ describe("sqlite: the journal", () => {
     await Promise.all([again.close(), twice.close()]);
   });
 
-  it.each(["sync", "syncLater"] as const)("goes on through the tables after a %s that failed", async (name) => {
-    const directory = folder();
-    const store = open(directory);
-    await store.open({ shards: SHARDS });
-    const owner = await openOwner(store, "a");
-    const failed = vi.spyOn(JournalFile.prototype, name).mockImplementationOnce((done?: (error: Error) => void) => {
-      if (done === undefined) throw new Error("the disk is gone");
-      queueMicrotask(() => done(new Error("the disk is gone")));
-    });
-    const calls = name === "sync" ? 1 : 5;
-    const group = Array.from({ length: calls }, (_, at) => store.turn(turnOf(owner, `x${at}`, { events: ["1"] })));
-    for (const call of await Promise.allSettled(group)) expect(call.status).toBe("rejected");
-    failed.mockRestore();
-    const append = vi.spyOn(JournalFile.prototype, "append");
-    expect(await store.turn(turnOf(owner, "next", { events: ["1"] }))).toMatchObject({ status: "OK" });
-    expect(append).not.toHaveBeenCalled();
-    expect(await store.turn(turnOf(owner, "later", { events: ["1"] }))).toMatchObject({ status: "OK" });
-    expect(append).toHaveBeenCalledTimes(1);
-    append.mockRestore();
-    const again = open(imageOf(directory));
-    for (const id of ["next", "later"]) {
-      expect(await again.readExecution({ namespace: "default", id })).toMatchObject({ events: ["1"] });
-    }
-    await Promise.all([store.close(), again.close()]);
-  });
-
   it("refuses a folder whose journal is gone while it holds what was written last", async () => {
     const directory = folder();
     const store = open(directory);

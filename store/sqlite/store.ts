@@ -67,6 +67,7 @@ class CommitGroup {
   #planned = false;
   /** On its way to the disk. */
   #writing: Group | undefined;
+  #syncFailed = false;
   #closed = false;
 
   constructor(options: SqliteOptions) {
@@ -155,6 +156,7 @@ class CommitGroup {
       }
       ahead?.commit();
     } catch (error) {
+      this.#syncFailed ||= ahead?.syncFailed === true;
       this.#fail(error, group);
       return;
     }
@@ -165,7 +167,10 @@ class CommitGroup {
   #written(group: Group, error: Error | null): void {
     this.#writing = undefined;
     if (error === null) answer(group);
-    else this.#fail(error, group);
+    else {
+      this.#syncFailed = true;
+      this.#fail(error, group);
+    }
     group.ended?.();
     if (this.#waiting.length > 0) this.#plan();
   }
@@ -208,17 +213,22 @@ class CommitGroup {
    * stored, so that reads go on while the disk is full.
    */
   #reload(): Loaded {
+    let loaded: Loaded | undefined;
     try {
       this.#database.rollback();
-      const loaded = this.#load();
-      loaded.ahead.distrust();
-      const { state } = loaded;
+      loaded = this.#load();
+      const { state, ahead } = loaded;
+      ahead.distrust();
+      // Else what a reader is shown now could be gone after a power failure.
+      if (this.#syncFailed) ahead.commitAll();
+      this.#syncFailed = false;
       const { replicationId } = state.cluster;
       state.cluster = { ...state.cluster, replicationId: `${replicationId}-${this.#options.random.hex(4)}` };
       for (const again of this.#early) again(state);
       this.#options.logger.info({ sessions: state.sessions.size, jobs: state.jobs.size }, "the store is loaded again");
       return loaded;
     } catch (error) {
+      loaded?.ahead.close();
       throw new HodeiError("UNAVAILABLE", "the store cannot be read", { cause: error });
     }
   }
@@ -227,7 +237,7 @@ class CommitGroup {
     const { clock, random, directory, journalBytes: bytes } = this.#options;
     const database = this.#database;
     const path = directory === IN_MEMORY ? undefined : join(directory, JOURNAL_FILE);
-    const ahead = new WriteAhead(database, { path, bytes });
+    const ahead = new WriteAhead(database, { path, random, bytes });
     try {
       const cold = new ColdTables(database, ahead, this.#write);
       const hot = new Hot(database, ahead);
