@@ -1,6 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { parse } from "./checking.ts";
 import { isHodeiError } from "./errors.ts";
+import { freshBudget, run } from "./evaluator.ts";
 import { checkExpression, checkTemplate, evaluate, render, type Names, type Scope } from "./expression.ts";
 import type { Json, JsonObject } from "./json.ts";
 import { LIMITS } from "./limits.ts";
@@ -267,6 +269,48 @@ describe("the bounds of evaluate", () => {
       }),
       { numRuns: 500 },
     );
+  });
+});
+
+describe("what is dearer than a step, so that 200,000 take 50 ms in a cold process too", () => {
+  /** Steps of one element, its reading left out. */
+  const paid = (body: string): number => {
+    const steps = (length: number): number => {
+      const list = Array.from({ length }, (_, at) => at);
+      const parsed = parse(`input.list.map(x, ${body})`);
+      if ("problem" in parsed) throw new Error(parsed.problem.message);
+      const budget = freshBudget();
+      run(
+        "",
+        parsed.root,
+        withInput({ list, text: "12", num: 1.5, keys: Object.fromEntries(list.map((at) => [at, at])) }),
+        budget,
+      );
+      return LIMITS.expressionSteps - budget.steps;
+    };
+    return (steps(200) - steps(100)) / 100;
+  };
+  it.each([
+    ["x", 1],
+    ["x + x", 3],
+    ["string(x)", 7],
+    ["int('7')", 7],
+    ["x * 1.5", 5],
+    ["{'a': x}", 8],
+    ["{string(x): x}", 29],
+    ["'a'.matches('a')", 14],
+  ])("%s", (body, steps) => expect(paid(body)).toBeGreaterThanOrEqual(steps));
+
+  it("a map by its keys, a pattern when it is new", () => {
+    expect(paid("input.keys.size()")).toBeGreaterThan(300);
+    expect(paid("input.keys.map(k, 1)")).toBeGreaterThan(900);
+    expect(paid("'a'.matches('^' + string(x))") - paid("'a'.matches('^' + string(1))")).toBeGreaterThan(40);
+  });
+
+  it("and leaves room for ten thousand iterations", () => {
+    const list = Array.from({ length: LIMITS.iterations }, (_, at) => at);
+    for (const body of ["string(x)", "x * 1.5", "{'n': x, 'a': x % 7}", "'image-' + string(x % 100)"])
+      expect(evaluate(`input.list.map(x, ${body})`, withInput({ list }))).toHaveLength(LIMITS.iterations);
   });
 });
 
