@@ -14,7 +14,7 @@ import type { PlanResponse, RegisterResponse, WorkflowSummary, WorkflowVersion }
 import type { Api, CallOptions, Channel, MethodsOf, RequestOf, ResponseOf, Transport } from "../transport/transport.ts";
 import { HodeiError, isHodeiError } from "../workflow/errors.ts";
 import { ExecutionFailed } from "./failed.ts";
-import { notEnded, Runs } from "./runs.ts";
+import { notEnded, notStarted, Runs } from "./runs.ts";
 import type { Workflow, WorkflowDocument } from "./workflow.ts";
 
 export type ClientOptions = {
@@ -141,7 +141,11 @@ export class HodeiClient {
       this.#answered = true;
       return outputOf(ran.view);
     }
-    if (!ran.started) await this.call("execution", "start", request, { signal, deadlineMs: left(startMs) });
+    if (!ran.started) {
+      const leftMs = left(startMs);
+      if (leftMs <= 0) throw notStarted(request.id, startMs);
+      await this.call("execution", "start", request, { signal, deadlineMs: leftMs });
+    }
     return this.result(request.id, endMs === undefined ? { signal } : { signal, deadlineMs: left(endMs) });
   }
 

@@ -209,7 +209,7 @@ function cancelled(reason: unknown): HodeiError {
   return new HodeiError("CANCELLED", `the call was cancelled: ${words}`, { cause: reason });
 }
 
-function notStarted(id: string, withinMs: number): HodeiError {
+export function notStarted(id: string, withinMs: number): HodeiError {
   return new HodeiError("DEADLINE_EXCEEDED", `the start of ${id} was not answered within ${withinMs} ms`, {
     hint: "It may have come to pass: repeat it with the same id.",
   });

@@ -227,6 +227,24 @@ describe("execute", () => {
     expect(slow.asked).toEqual(["run"]);
   });
 
+  it("makes no call when the stream breaks with the deadline of the start, and says what was not answered", async () => {
+    const broken = Promise.withResolvers<void>();
+    const { client, clock, asked } = await serving(async () => {
+      await broken.promise;
+      throw new HodeiError("UNAVAILABLE", "it was restarted");
+    });
+    const run = client.execute("w", {}, { id: "x" });
+    const failed = expect(run).rejects.toMatchObject({
+      code: "DEADLINE_EXCEEDED",
+      message: "the start of x was not answered within 10000 ms",
+    });
+    // The process was held up: the break is heard before the alarm that was due earlier.
+    clock.monotonic = () => 20_000;
+    broken.resolve();
+    await failed;
+    expect(asked).toEqual(["run"]);
+  });
+
   it("goes on by calls after a minute: a server that is gone with its host never breaks the stream", async () => {
     const { client, clock, asked } = await serving(starting);
     const patient = client.execute("w", {}, { id: "x" });

@@ -124,7 +124,7 @@ class LocalCall {
     this.deadlineMs = deadlineMs;
     if (deadlineMs !== undefined) {
       this.#timer = clock.after(deadlineMs, () =>
-        this.breakOff(new HodeiError("DEADLINE_EXCEEDED", `no answer within ${deadlineMs} ms`)),
+        this.breakOff(new HodeiError("DEADLINE_EXCEEDED", `no answer within ${Math.round(deadlineMs)} ms`)),
       );
     }
     if (!signal) return;

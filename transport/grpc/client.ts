@@ -252,7 +252,7 @@ function credentialOf(token: string | undefined): Metadata {
 }
 
 function outOfTime(deadlineMs: number, cause?: unknown): HodeiError {
-  return new HodeiError("DEADLINE_EXCEEDED", `no answer within ${deadlineMs} ms`, { cause });
+  return new HodeiError("DEADLINE_EXCEEDED", `no answer within ${Math.round(deadlineMs)} ms`, { cause });
 }
 
 function notTaken(address: string): HodeiError {
