@@ -47,12 +47,14 @@ export class Finished {
     };
     for (const row of open) add(row);
     for (const [, row] of [...this.#pending.rows()].reverse()) add(row);
-    let left = filter.limit;
-    for (const stored of this.#stored(filter, page)) {
-      const row = rowOf(stored);
-      if (this.#pending.has(String(stored["key"])) || !passes(filter, row.head)) continue;
-      found.push(placed(row));
-      if (--left <= 0) break;
+    for (const rows of this.#stored(filter, page)) {
+      let left = filter.limit;
+      for (const stored of rows) {
+        const row = rowOf(stored);
+        if (this.#pending.has(String(stored["key"])) || !passes(filter, row.head)) continue;
+        found.push(placed(row));
+        if (--left <= 0) break;
+      }
     }
     return found
       .sort(newestFirst)
@@ -75,11 +77,20 @@ export class Finished {
     return found.sort((a, b) => endOf(a.row.head) - endOf(b.row.head) || a.row.serial - b.row.serial).slice(0, limit);
   }
 
-  #stored(filter: ExecutionFilter, page: ListPage | undefined): Iterable<Row> {
-    const states = filter.states?.filter((state) => FINISHED_STATES.includes(state)) ?? FINISHED_STATES;
-    if (states.length === 0 || filter.limit <= 0) return [];
-    const clauses = ["namespace = ?", "state IN (SELECT value FROM json_each(?))"];
-    const values: (string | number)[] = [filter.namespace, JSON.stringify(states)];
+  /**
+   * What may be in the list, newest first, in one sequence or more. Those that did not succeed are few among many, so
+   * they are looked up state by state; where succeeded ones are wanted too, nearly every row is one of them.
+   */
+  *#stored(filter: ExecutionFilter, page: ListPage | undefined): Generator<Iterable<Row>> {
+    if (filter.limit <= 0) return;
+    const states = FINISHED_STATES.filter((state) => filter.states?.includes(state) ?? true);
+    if (states.includes("succeeded")) yield this.#sequence(filter, page, `state IN ('${states.join("', '")}')`);
+    else for (const state of states) yield this.#sequence(filter, page, `state <> 'succeeded' AND state = '${state}'`);
+  }
+
+  #sequence(filter: ExecutionFilter, page: ListPage | undefined, ofState: string): Iterable<Row> {
+    const clauses = ["namespace = ?", ofState];
+    const values: (string | number)[] = [filter.namespace];
     const also = (clause: string, ...more: (string | number)[]): void => {
       clauses.push(clause);
       values.push(...more);
@@ -94,7 +105,7 @@ export class Finished {
   }
 }
 
-const FINISHED_STATES = ["succeeded", "failed", "cancelled"];
+const FINISHED_STATES = ["succeeded", "failed", "cancelled"] as const;
 
 type Placed = ListPage & Pick<ExecutionRow, "head">;
 

@@ -3,7 +3,7 @@ import type { Database } from "./database.ts";
 import { textOf, type Commit } from "./history.ts";
 import { OPERATIONS_TOGETHER, textOf as operationText } from "./operations.ts";
 import { parsed } from "./rows.ts";
-import { COMMITS, JOURNAL, OPERATIONS } from "./schema.ts";
+import { COMMITS, FILTERED, JOURNAL, OPERATIONS } from "./schema.ts";
 
 /** By the version they start from; each leads to the next one, all in one transaction. */
 export const MIGRATIONS: Readonly<Record<number, (database: Database) => void>> = { 1: journalFirst };
@@ -13,6 +13,7 @@ function journalFirst(database: Database): void {
   database.run("ALTER TABLE operations RENAME TO operations_1");
   database.run("ALTER TABLE commits RENAME TO commits_1");
   for (const table of [JOURNAL, OPERATIONS, COMMITS]) database.run(table);
+  for (const index of FILTERED.split(";").slice(0, -1)) database.run(index);
 
   const operations = database
     .all("SELECT key, row FROM operations_1")

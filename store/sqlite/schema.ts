@@ -45,6 +45,15 @@ CREATE TABLE commits (
   PRIMARY KEY (serial, revision)
 ) WITHOUT ROWID;`;
 
+/**
+ * For filtered lists, which else pass over every execution that has ended: 12 ms of 30,000. Those that did not succeed are
+ * few, so theirs costs next to nothing; that of workflows costs 2 µs for each end.
+ */
+export const FILTERED = `
+CREATE INDEX finished_unsuccessful ON finished (namespace, state, started_at DESC, key DESC)
+WHERE state <> 'succeeded';
+CREATE INDEX finished_workflow ON finished (namespace, workflow, started_at DESC, key DESC);`;
+
 /** What is read on demand. Executions are named by their serial, so that neighbours in time are neighbours on disk. */
 const cold = `
 CREATE TABLE finished (
@@ -73,6 +82,6 @@ CREATE INDEX logs_listed ON logs (serial);
 CREATE INDEX logs_attempt ON logs (serial, step, iteration, attempt);
 `;
 
-export const SCHEMA = `${hot}${JOURNAL}${OPERATIONS}${COMMITS}${cold}
+export const SCHEMA = `${hot}${JOURNAL}${OPERATIONS}${COMMITS}${cold}${FILTERED}
 PRAGMA application_id = ${APPLICATION_ID};
 PRAGMA user_version = ${SCHEMA_VERSION};`;
