@@ -39,10 +39,14 @@ async function setUp() {
   const clock = new ManualClock();
   const said: FromWorker[] = [];
   const disk: string[] = [];
+  const state = { full: false, complaints: 0 };
   const host = {
     spool: {
       open: async () => [],
-      write: async ({ jobId }: { jobId: string }) => void (disk.includes(jobId) || disk.push(jobId)),
+      write: async ({ jobId }: { jobId: string }) => {
+        if (state.full) throw new Error("ENOSPC");
+        if (!disk.includes(jobId)) disk.push(jobId);
+      },
       remove: async ({ jobId }: { jobId: string }) =>
         void (disk.includes(jobId) && disk.splice(disk.indexOf(jobId), 1)),
     },
@@ -58,7 +62,7 @@ async function setUp() {
   const jobs = new Jobs({
     clock,
     host,
-    logger: silentLogger,
+    logger: { ...silentLogger, error: () => void (state.complaints += 1) },
     directory: "/nowhere",
     baseEnv: {},
     id: "w",
@@ -76,7 +80,7 @@ async function setUp() {
     await clock.advance(0);
     return job;
   };
-  return { clock, jobs, said, disk, run };
+  return { clock, jobs, said, disk, state, run };
 }
 
 describe("a result", () => {
@@ -107,6 +111,18 @@ describe("a result", () => {
     await clock.advance(200);
     expect(disk).toEqual([]);
     expect(clock.nextDueMs()).toBeUndefined();
+  });
+
+  it("goes there as soon as the disk takes it, which is complained of once", async () => {
+    const { clock, disk, state, run } = await setUp();
+    state.full = true;
+    await run("a");
+    await run("b");
+    for (let round = 0; round < 20; round += 1) await clock.advance(200);
+    expect(state.complaints).toBe(2);
+    state.full = false;
+    await clock.advance(200);
+    expect(disk).toEqual(["a", "b"]);
   });
 
   it("goes there at once when the engine goes, and when it ends while none is there", async () => {

@@ -29,7 +29,7 @@ const LOG_FIRST_MS = 2_000;
 /** Attempts that ended and were acknowledged; a repeated assignment of one of them is ignored. */
 const REMEMBERED = 1_000;
 
-type Finished = Result & { log: JobLog | undefined; finishedAt: number };
+type Finished = Result & { log: JobLog | undefined; finishedAt: number; refusedByDisk?: true };
 
 export type JobsOptions = Pick<
   WorkerOptions,
@@ -283,6 +283,9 @@ export class Jobs {
     try {
       await this.#spool.write(resultOf(finished));
     } catch (error) {
+      // Tried again five times a second: a full disk must not fill the log too.
+      if (finished.refusedByDisk) return;
+      finished.refusedByDisk = true;
       this.#options.logger.error({ error, job: finished.jobId }, "result could not be spooled");
     }
   }
