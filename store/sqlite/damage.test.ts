@@ -163,6 +163,29 @@ describe("sqlite: a damaged journal", () => {
   });
 });
 
+describe("sqlite: tables that follow", () => {
+  it("do so in small pieces, however large the rows are", async () => {
+    const { store, owner } = await opened();
+    const pieces: number[] = [];
+    const run = vi.spyOn(Database.prototype, "run");
+    const begin = vi.spyOn(Database.prototype, "begin");
+    const events = [JSON.stringify("x".repeat(100_000))];
+    for (let at = 0; pieces.length < 3; at += 1) {
+      run.mockClear();
+      await store.turn(turnOf(owner, `x${at}`, { events }));
+      const texts = run.mock.calls.flat().filter((value) => typeof value === "string");
+      const written = texts.reduce((sum, { length }) => sum + length, 0);
+      if (begin.mock.calls.length > pieces.length) pieces.push(written);
+    }
+    for (const piece of pieces) {
+      expect(piece).toBeGreaterThan(100_000);
+      expect(piece).toBeLessThan(1_500_000);
+    }
+    for (const spy of [run, begin]) spy.mockRestore();
+    await store.close();
+  });
+});
+
 describe("sqlite: tables that cannot be written for a while", () => {
   it("are tried again now and then, and from then on as before", async () => {
     const warnings: unknown[] = [];
