@@ -11,10 +11,10 @@ const RUNS_PER_STREAM = 256;
  */
 const IDLE_MS = 250;
 /**
- * From its start an execution is waited for so long here; then calls that have deadlines go on. A server that is gone with its
- * host says nothing, and a stream without traffic never notices.
+ * A stream with runs on which nothing came for 1 to 2 times this is asked whether there still is somebody: a server that is
+ * gone with its host says nothing, and a stream without traffic never notices.
  */
-const PATIENCE_MS = 60_000;
+const QUIET_MS = 30_000;
 
 export type RunOptions = {
   /** From now to the answer of the start. */
@@ -22,6 +22,12 @@ export type RunOptions = {
   /** From now to the end. */
   endMs?: number;
   signal?: AbortSignal;
+};
+
+export type Opened = {
+  stream: Duplex<RunRequest, RunResponse>;
+  /** Whether anything is answered about this execution on the connection of the stream. Never rejects. */
+  answers: (id: string) => Promise<boolean>;
 };
 
 /** `view` of a success is brief: no steps, no input. `unknown`: nothing can be told by this way; the start may or may not have come to pass. */
@@ -43,12 +49,12 @@ type Run = {
  */
 export class Runs {
   readonly #clock: Clock;
-  readonly #open: () => Duplex<RunRequest, RunResponse>;
+  readonly #open: () => Opened;
   readonly #streams = new Set<RunStream>();
   #unsupported = false;
   #closed = false;
 
-  constructor(clock: Clock, open: () => Duplex<RunRequest, RunResponse>) {
+  constructor(clock: Clock, open: () => Opened) {
     this.#clock = clock;
     this.#open = open;
   }
@@ -79,7 +85,8 @@ export class Runs {
 
 class RunStream {
   readonly #clock: Clock;
-  readonly #stream: Duplex<RunRequest, RunResponse>;
+  readonly #stream: Opened["stream"];
+  readonly #answers: Opened["answers"];
   readonly #onOver: (error: unknown) => void;
   readonly #runs = new Map<number, Run>();
   /** Given up by their callers; they take room at the server until they end there. */
@@ -87,11 +94,14 @@ class RunStream {
   #next = 1;
   #idle: Timer | undefined;
   #usedSinceLook = true;
+  #quiet: Timer | undefined;
+  #heardSinceLook = false;
   #over = false;
 
-  constructor(clock: Clock, stream: Duplex<RunRequest, RunResponse>, onOver: (error: unknown) => void) {
+  constructor(clock: Clock, { stream, answers }: Opened, onOver: (error: unknown) => void) {
     this.#clock = clock;
     this.#stream = stream;
+    this.#answers = answers;
     this.#onOver = onOver;
     void this.#read();
   }
@@ -107,6 +117,7 @@ class RunStream {
     const run: Run = { id: start.id, endsAtMs, ran: Promise.withResolvers(), started: false };
     this.#runs.set(requestId, run);
     this.#usedSinceLook = true;
+    this.#quiet ??= this.#clock.after(QUIET_MS, () => void this.#lookForLife());
     this.#limit(requestId, run, startMs, () => run.ran.reject(notStarted(run.id, startMs)));
     if (signal) {
       const abort = (): void => this.#abandon(requestId, () => run.ran.reject(cancelled(signal.reason)));
@@ -143,13 +154,12 @@ class RunStream {
 
   #take(answer: RunResponse): void {
     const { requestId } = answer;
+    this.#heardSinceLook = true;
     if (answer.kind === "started") {
       const run = this.#runs.get(requestId);
       if (!run) return;
       run.started = true;
-      const leftMs = run.endsAtMs - this.#clock.monotonic();
-      if (leftMs <= PATIENCE_MS) this.#limit(requestId, run, leftMs, () => run.ran.reject(notEnded(run.id)));
-      else this.#limit(requestId, run, PATIENCE_MS, () => run.ran.resolve({ kind: "unknown", started: true }));
+      this.#limit(requestId, run, run.endsAtMs - this.#clock.monotonic(), () => run.ran.reject(notEnded(run.id)));
       return;
     }
     if (this.#abandoned.delete(requestId)) return;
@@ -160,7 +170,8 @@ class RunStream {
 
   #limit(requestId: number, run: Run, withinMs: number, end: () => void): void {
     run.deadline?.cancel();
-    run.deadline = this.#clock.after(withinMs, () => this.#abandon(requestId, end));
+    delete run.deadline;
+    if (withinMs < Infinity) run.deadline = this.#clock.after(withinMs, () => this.#abandon(requestId, end));
   }
 
   #abandon(requestId: number, end: () => void): void {
@@ -194,9 +205,18 @@ class RunStream {
     else this.#stream.end();
   }
 
+  async #lookForLife(): Promise<void> {
+    const [run] = this.#runs.values();
+    const heard = this.#heardSinceLook;
+    this.#heardSinceLook = false;
+    if (run && !heard && !(await this.#answers(run.id))) this.#stream.cancel();
+    if (!this.#over) this.#quiet = this.#clock.after(QUIET_MS, () => void this.#lookForLife());
+  }
+
   #end(reason?: unknown): void {
     if (this.#over) return;
     this.#over = true;
+    this.#quiet?.cancel();
     this.#idle?.cancel();
     this.#onOver(reason);
   }
