@@ -1,9 +1,9 @@
 import { appendFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
-import { parseArgs } from "node:util";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
 import { type Outcome, runOne } from "./batch.ts";
-import { CORPUS } from "./corpus.ts";
+import { asCommand, numberIn, valuesOf } from "./command-line.ts";
+import { CORPUS, corpusSeeds } from "./corpus.ts";
 import { FAULT_KINDS } from "./nemesis.ts";
 import { storyOf } from "./story.ts";
 import { runSeed } from "./world.ts";
@@ -19,31 +19,28 @@ const ENOUGH_SEEDS = 500;
 const STACK_FRAMES = 3;
 
 Error.stackTraceLimit = STACK_FRAMES;
-if (isMainThread) process.exitCode = await main();
+if (isMainThread) process.exitCode = await asCommand(USAGE, main);
 else await serve(workerData as { start: number; seeds: number; step: number });
 
 async function main(): Promise<number> {
-  const { values } = parseArgs({
-    options: {
-      seeds: { type: "string", default: "500" },
-      start: { type: "string", default: "1" },
-      jobs: { type: "string", default: String(availableParallelism()) },
-      stories: { type: "string", default: "3" },
-      trace: { type: "boolean", default: false },
-      record: { type: "boolean", default: false },
-    },
+  const values = valuesOf(process.argv.slice(2), {
+    seeds: { type: "string", default: "500" },
+    start: { type: "string", default: "1" },
+    jobs: { type: "string", default: String(availableParallelism()) },
+    stories: { type: "string", default: "3" },
+    trace: { type: "boolean", default: false },
+    record: { type: "boolean", default: false },
   });
-  const [seeds, start, jobs, stories] = [values.seeds, values.start, values.jobs, values.stories].map(Number);
-  if (![seeds, start, jobs, stories].every((number) => Number.isSafeInteger(number) && Number(number) >= 0)) {
-    process.stderr.write(`${USAGE}\n`);
-    return 2;
-  }
-  const range = { start: start ?? 1, seeds: seeds ?? 0 };
+  const range = { start: numberIn(values, "start", 0), seeds: numberIn(values, "seeds", 1) };
+  const [jobs, stories] = [numberIn(values, "jobs", 1), numberIn(values, "stories", 0)];
   if (values.trace) await printTraces(range);
-  const outcomes = await runAll({ ...range, jobs: Math.max(jobs ?? 1, 1) });
+  const outcomes = await runAll({ ...range, jobs });
   const failed = outcomes.filter((outcome) => outcome.violations.length > 0);
-  for (const { seed } of failed.slice(0, stories)) say(`${storyOf(await runSeed(seed))}\n`);
-  if (values.record) for (const outcome of failed) appendFileSync(CORPUS, corpusLine(outcome));
+  // The story is of what was found: a seed that does not decide everything may hold when it is run once more.
+  for (const { seed, violations } of failed.slice(0, stories)) {
+    say(`${storyOf({ ...(await runSeed(seed)), violations })}\n`);
+  }
+  if (values.record) record(failed);
   return report(outcomes, failed);
 }
 
@@ -89,11 +86,13 @@ function report(outcomes: readonly Outcome[], failed: readonly Outcome[]): numbe
   }
   const width = Math.max(...FAULT_KINDS.map((kind) => kind.length));
   for (const kind of FAULT_KINDS) say(`  ${kind.padEnd(width)}  ${counts.get(kind) ?? 0}`);
+  const unknown = [...counts.keys()].filter((fault) => !FAULT_KINDS.some((kind) => kind === fault));
+  for (const fault of unknown) say(`the fault "${fault}" is not one of FAULT_KINDS: nobody would miss it`);
   const idle = outcomes.length < ENOUGH_SEEDS ? [] : FAULT_KINDS.filter((kind) => !counts.has(kind));
   for (const kind of idle) say(`the fault "${kind}" never acted`);
   const events = outcomes.reduce((sum, outcome) => sum + outcome.events, 0);
   say(`${outcomes.length} seeds, ${events} events, ${failed.length} failed`);
-  return failed.length + idle.length === 0 ? 0 : 1;
+  return failed.length + idle.length + unknown.length === 0 ? 0 : 1;
 }
 
 /** The first violation is often the cause of the others. */
@@ -101,6 +100,9 @@ function failureOf({ seed, violations: [first, ...more] }: Outcome): string {
   return `seed ${seed} fails: ${first?.invariant}: ${first?.words}${more.length > 0 ? ` (and ${more.length} more)` : ""}`;
 }
 
-function corpusLine({ seed, violations }: Outcome): string {
-  return `${seed} ${violations[0]?.invariant ?? ""}\n`;
+function record(failed: readonly Outcome[]): void {
+  const known = new Set(corpusSeeds().map(({ seed }) => seed));
+  for (const { seed, violations } of failed) {
+    if (!known.has(seed)) appendFileSync(CORPUS, `${seed} ${violations[0]?.invariant ?? ""}\n`);
+  }
 }

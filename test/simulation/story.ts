@@ -13,7 +13,7 @@ const WIDTH = 150;
 export function storyOf(result: SeedResult): string {
   const { seed, trace, violations, words } = result;
   return [
-    `seed ${seed} fails: ${violations.map((violation) => violation.invariant).join("; ")}`,
+    `seed ${seed} fails: ${[...new Set(violations.map(({ invariant }) => invariant))].join("; ")}`,
     "",
     "  what clients want",
     ...words.map((line) => `    ${line}`),
