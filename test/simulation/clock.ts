@@ -9,6 +9,7 @@ export class Timeline {
   #made = 0;
   #ran = 0;
   readonly #heap: Entry[] = [];
+  readonly #onEnd: (() => void)[] = [];
 
   /** Ms since the world began. */
   get nowMs(): number {
@@ -24,6 +25,16 @@ export class Timeline {
     const entry: Entry = { atMs: this.#nowMs + Math.max(delayMs, 0), order: this.#made++, action };
     push(this.#heap, entry);
     return { cancel: () => (entry.action = undefined) };
+  }
+
+  /** Nothing happens any more. */
+  end(): void {
+    this.#heap.length = 0;
+    for (const action of this.#onEnd.splice(0)) action();
+  }
+
+  onEnd(action: () => void): void {
+    this.#onEnd.push(action);
   }
 
   /**

@@ -26,7 +26,8 @@ export type Running = {
 export type Site = { cluster: Cluster; shape: Shape; life: Life; ports: Ports };
 
 const VERSION = "simulated";
-const NEVER = new Promise<never>(() => {});
+/** Made anew for each life: one for all would keep everyone who ever waited for it. */
+const never = (): Promise<never> => new Promise(() => {});
 /** The door of an orchestrator for children: not in the API, since engines and orchestrator share a process today. */
 const GATEWAY = "gateway";
 const GATEWAY_DEADLINE_MS = 5_000;
@@ -50,7 +51,7 @@ export async function beginOrchestrator({ cluster, shape, life, ports }: Site): 
   const server = serve(cluster.network, life, addressOf(life.node), { ...front.services, [GATEWAY]: front.gateway });
   await front.start();
   return {
-    ended: NEVER,
+    ended: never(),
     leave: async () => {
       await server.stop();
       await front.stop();
@@ -87,7 +88,7 @@ export async function beginEngine({ cluster, shape, life, ports }: Site): Promis
   const server = await ports.transport.serve({ address: addressOf(life.node), services: engine.services });
   await engine.start();
   return {
-    ended: NEVER,
+    ended: never(),
     leave: async () => {
       await engine.drain();
       await engine.stop();

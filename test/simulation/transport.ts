@@ -130,8 +130,7 @@ function open(
   client.onFinish(() => about.track?.delete(conversation));
   if (signal) {
     const abort = (): void => conversation.breakOff(client, cancelled(signal.reason));
-    signal.addEventListener("abort", abort, { once: true });
-    client.onFinish(() => signal.removeEventListener("abort", abort));
+    client.onFinish(about.life.onAbort(signal, abort));
   }
   return conversation;
 }

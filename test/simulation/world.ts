@@ -79,6 +79,7 @@ export async function runSeed(seed: number, options: SeedOptions = {}): Promise<
       violations.push({ invariant: "everything comes to its end", words: await unfinished(cluster, clientsDone) });
     violations.push(...(await (options.check ?? checkRun)(run)));
   } finally {
+    cluster.timeline.end();
     process.off("unhandledRejection", unhandled);
   }
   return {
