@@ -179,6 +179,17 @@ function ownership(world: MakeWorld): void {
     expect(await store.acquireShards(request)).toEqual(first);
   });
 
+  it("gives a repeated acquire nothing that the first one did not get, though it is free by now", async () => {
+    const { store, owner } = await world();
+    const other = await openOwner(store, "b", []);
+    const request = { opId: op(), session: other.session, shards: [0] };
+    expect(await store.acquireShards(request)).toEqual({ acquired: [] });
+    await store.releaseShards({ fences: [fenceOf(owner)] });
+    // Late, after the asker has had its answer and asks under another id: nobody would know of this grant.
+    expect(await store.acquireShards(request)).toEqual({ acquired: [] });
+    expect(await store.acquireShards({ ...request, opId: op() })).toMatchObject({ acquired: [{ shard: 0 }] });
+  });
+
   it("grants a shard anew to the session that has it already and asks, since it does not know of it", async () => {
     const { store, owner } = await world();
     const request = { opId: op(), session: owner.session, shards: [0] };

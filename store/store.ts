@@ -36,7 +36,7 @@ export type Store = {
   sessions(): Promise<SessionRecord[]>;
   /**
    * Takes shards that are free, whose owner's session has ended, or that the session itself has: it asks because it does
-   * not know. A taken shard gets epoch + 1 and a fresh nonce.
+   * not know. A taken shard gets epoch + 1 and a fresh nonce. A repeated call takes no more than the first one did.
    */
   acquireShards(request: { opId: string; session: string; shards: number[] }): Promise<{ acquired: Fence[] } | Fenced>;
   releaseShards(request: { fences: Fence[] }): Promise<void>;

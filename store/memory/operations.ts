@@ -35,6 +35,14 @@ export function remember(state: State, opId: string, answer: StoredAnswer, settl
   keep(state, row);
 }
 
+/**
+ * For a call that wrote nothing and would write if it were repeated when things have changed: an acquire that got nothing
+ * would take shards that nobody knows of. Without a write: sessions end with the process that remembers it.
+ */
+export function rememberHere(state: State, opId: string, answer: StoredAnswer): void {
+  state.operations.set(opId, answer);
+}
+
 function keep(state: State, row: OperationRow): void {
   state.operations.set(row.opId, row.answer);
   for (const token of row.settled) state.settled.set(token.token, token);

@@ -1,7 +1,7 @@
 import { ADOPTION_MS, type EngineInfo, type Fence, type Fenced, type Renewal, type SessionRecord } from "../store.ts";
 import { claimsOf, dropIfEmpty } from "./outcomes.ts";
 import { dropReservation, jobsThatWait } from "./queue.ts";
-import { recall, remember } from "./operations.ts";
+import { recall, remember, rememberHere } from "./operations.ts";
 import { unpark } from "./parking.ts";
 import { REMEMBERED, SECRET_BYTES, type OpenJob, type Session, type State } from "./state.ts";
 import { addTo, dropOldest, removeFrom } from "./sets.ts";
@@ -195,7 +195,9 @@ export function acquireShards(
     state.journal.put("shards", String(shard), taken);
     acquired.push({ session, shard, epoch: taken.epoch, nonce: taken.nonce });
   }
-  if (acquired.length > 0) remember(state, opId, { kind: "shards", acquired });
+  const answer = { kind: "shards", acquired } as const;
+  if (acquired.length > 0) remember(state, opId, answer);
+  else rememberHere(state, opId, answer);
   return { acquired };
 }
 
