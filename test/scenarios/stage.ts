@@ -38,7 +38,7 @@ export class Stage {
     this.scripted = of.scripted;
     this.hands = of.hands;
     this.sight = new Sight(of.scripted.cluster.trace);
-    this.asking = new Asking(of.site, "ann", { next: 1 });
+    this.asking = new Asking(of.site, "ann", { next: 1, messages: 0 });
   }
 
   /** Time goes on until the cluster has settled after its boot. */

@@ -104,7 +104,9 @@ function whatIsMissing(message: OutboxMessage, of: Ends): string | undefined {
         return undefined;
       const iteration = own(target.state.steps, message.step)?.iterations[message.iteration];
       const waits = iteration?.state === "waiting" && iteration.childId === message.childId;
-      return waits ? "its parent to have taken the end: it waits for it still" : undefined;
+      // A child of a history that was lost ended before its parent asked for it again: that start will bring the end anew.
+      if (!waits || asksFor(target, message.childId)) return undefined;
+      return "its parent to have taken the end: it waits for it still";
     }
     default:
       return message satisfies never;
@@ -128,12 +130,16 @@ function waitingFor(state: Execution, { step, iteration, target }: Message<"star
 
 function cancelMissing(message: Message<"cancelChild">, { source, target }: Ends): string | undefined {
   if (target === undefined) {
-    const starts = [...source.outbox.values()].some(({ target: to, text }) => to === message.target && isStart(text));
-    return starts ? "the child's start to arrive before its cancel" : undefined;
+    return asksFor(source, message.target) ? "the child's start to arrive before its cancel" : undefined;
   }
   const { state } = target;
   const reached = state.state !== "running" || state.gate === "cancelled" || state.phase === "finally";
   return reached ? undefined : "the child to have been cancelled, or to have ended";
+}
+
+/** The child's start has not been answered yet. */
+function asksFor(parent: Known, child: string): boolean {
+  return [...parent.outbox.values()].some(({ target, text }) => target === child && isStart(text));
 }
 
 export const endsAgree: Invariant = {

@@ -84,7 +84,9 @@ export const atMostOnce: Invariant = {
     }
     for (const ran of runs) {
       const end = (ends.get(attemptKey(ran.job)) ?? []).find(({ event }) => event.outcome.kind === "rejected");
-      if (end === undefined || ran.claimedAt === undefined || past.lostAt(ran.claimedAt) < end.at) continue;
+      if (end === undefined || ran.claimedAt === undefined) continue;
+      // One of the two was lost before the other came: they are of different histories.
+      if (past.lostAt(ran.claimedAt) < end.at || past.lostAt(end.at) < ran.claimedAt) continue;
       const seen = "it was recorded as refused";
       report({
         about: `job ${ran.job.jobId}`,

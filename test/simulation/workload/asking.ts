@@ -3,8 +3,8 @@ import type { Api, Channel, MethodsOf, RequestOf, ResponseOf } from "../../../tr
 import type { ClientSite } from "../run.ts";
 import { diceOf, type Dice } from "./dice.ts";
 
-/** Numbers the calls of all clients of a run. */
-export type Counter = { next: number };
+/** Numbers the calls of all clients of a run, and the messages with which they bring everything to its end. */
+export type Counter = { next: number; messages: number };
 
 type Process = ReturnType<ClientSite["client"]>;
 type Options = { deadlineMs?: number; tries?: number };

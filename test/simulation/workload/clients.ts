@@ -15,18 +15,20 @@ const ROUNDS_MS = 15 * 60_000;
 
 /** All clients of a run: what they do, side by side, and in the end whatever it takes that everything ends. */
 export async function runClients(site: ClientSite, families: Families, clients: readonly Client[]): Promise<void> {
-  const counter: Counter = { next: 1 };
+  const counter: Counter = { next: 1, messages: 0 };
   const named = clients.map((client) => ({ client, asking: new Asking(site, client.name, counter) }));
   const [first] = named;
   if (first === undefined) return;
   await publishFirst(first.asking, families);
   const beganMs = first.asking.nowMs();
   await Promise.all(named.map(({ client, asking }) => act(asking, client.actions, beganMs)));
-  await endAll(first.asking);
+  await endAll(first.asking, counter);
   const started = new Set(
     clients.flatMap((client) => client.actions).flatMap((it) => (it.do === "start" ? it.id : [])),
   );
   for (const id of started) await first.asking.ask("execution", "wait", { id }, WAIT);
+  // Once more: a store that was rolled back meanwhile has forgotten what had been done, and nobody else would do it again.
+  await endAll(first.asking, counter);
   await Promise.all(named.map(({ asking }) => asking.close()));
 }
 
@@ -96,9 +98,8 @@ async function start(asking: Asking, action: Extract<Action, { do: "start" }>): 
 }
 
 /** Resumes and signals what is open, children among them, until nothing is. */
-async function endAll(asking: Asking): Promise<void> {
+async function endAll(asking: Asking, counter: Counter): Promise<void> {
   const untilMs = asking.nowMs() + ROUNDS_MS;
-  let messages = 0;
   while (asking.nowMs() < untilMs) {
     const page = await asking.ask("execution", "list", {
       states: ["running", "paused", "cancelling"],
@@ -108,7 +109,7 @@ async function endAll(asking: Asking): Promise<void> {
     if (page?.executions.length === 0) return;
     for (const { id, state } of page?.executions ?? []) {
       if (state === "cancelling") continue;
-      const messageId = (): string => `end-${++messages}`;
+      const messageId = (): string => `end-${++counter.messages}`;
       if (state === "paused") await asking.ask("execution", "resume", { id, messageId: messageId() });
       const view = await asking.ask("execution", "get", { id });
       const waits = view?.steps.some((step) => step.kind === "wait" && step.state === "waiting") ?? false;
