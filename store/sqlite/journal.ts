@@ -87,8 +87,8 @@ export class WriteAhead {
   get #start(): { offset: number; number: number; next: number; salt: number } | undefined {
     const row = this.#database.get("SELECT start, number, next, salt FROM journal");
     if (row === undefined) return undefined;
-    const [offset, number, next, salt] = ["start", "number", "next", "salt"].map((name) => Number(row[name]));
-    return { offset: offset ?? 0, number: number ?? 0, next: next ?? 0, salt: salt ?? 0 };
+    const { start, number, next, salt } = row;
+    return { offset: Number(start), number: Number(number), next: Number(next), salt: Number(salt) };
   }
 
   get number(): number {
