@@ -213,6 +213,19 @@ describe("sqlite: tables that cannot be written for a while", () => {
     await store.close();
   });
 
+  it("do not keep out what the journal has room for, after a group for which there was none", async () => {
+    const { directory, store, owner } = await opened({ journalBytes: 16_000 });
+    const begin = vi.spyOn(Database.prototype, "begin").mockImplementation(() => {
+      throw new Error("the disk is full");
+    });
+    const large = turnOf(owner, "large", { events: [JSON.stringify("x".repeat(20_000))] });
+    await expect(store.turn(large)).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    expect(await store.turn(turnOf(owner, "small", { events: ["1"] }))).toMatchObject({ status: "OK" });
+    begin.mockRestore();
+    expect(await found(imageOf(directory))).toEqual(["small"]);
+    await store.close();
+  });
+
   it("do not cost a warning for each commit when rows were to be deleted from them", async () => {
     const warnings: unknown[] = [];
     const logger: Logger = { ...silentLogger, warn: (...words) => void warnings.push(words) };

@@ -154,6 +154,7 @@ export class WriteAhead {
       this.#file?.sync();
     } catch (error) {
       this.#syncFailed = true;
+      this.#distrusted = true;
       throw error;
     }
   }
@@ -189,6 +190,8 @@ export class WriteAhead {
         for (const each of pending) if (each.live && each.removes === removes) each.write();
       }
       this.#putStart(pending.length);
+      // If its end fails. A piece may come twice, this must not be found behind a record that came later.
+      this.#distrusted = true;
     });
     this.#changes = [];
     this.#texts = [];
@@ -216,12 +219,17 @@ export class WriteAhead {
   }
 
   /**
-   * After a commit that failed, because it may be on disk all the same: a record that was written but not synced, or a
+   * After a commit that failed and may be on disk all the same: a record that was written but not synced, or a
    * transaction whose sync failed, which SQLite has undone in memory alone and would find in its log after a kill, with a
    * `start` behind every record that is appended now. So the next commit goes to the tables, and the journal begins anew.
    */
   distrust(): void {
     this.#distrusted = true;
+  }
+
+  /** Not after a write for which there was no room: SQLite has surely undone that. */
+  get distrusted(): boolean {
+    return this.#distrusted;
   }
 
   close(): void {

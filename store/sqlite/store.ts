@@ -68,6 +68,8 @@ class CommitGroup {
   /** On its way to the disk. */
   #writing: Group | undefined;
   #syncFailed = false;
+  /** Whether what failed may be on disk all the same. */
+  #distrusted = false;
   #closed = false;
 
   constructor(options: SqliteOptions) {
@@ -201,6 +203,7 @@ class CommitGroup {
     this.#waiting = [];
     this.#early = [...(group?.early ?? []), ...this.#early];
     this.#options.logger.error({ error: cause, calls: waiting.length }, "a commit failed");
+    this.#distrusted ||= this.#loaded?.ahead.distrusted === true;
     this.#loaded?.ahead.close();
     this.#loaded = undefined;
     this.#hints.forget();
@@ -218,10 +221,11 @@ class CommitGroup {
       this.#database.rollback();
       loaded = this.#load();
       const { state, ahead } = loaded;
-      ahead.distrust();
+      if (this.#distrusted) ahead.distrust();
       // Else what a reader is shown now could be gone after a power failure.
       if (this.#syncFailed) ahead.commitAll();
       this.#syncFailed = false;
+      this.#distrusted = false;
       const { replicationId } = state.cluster;
       state.cluster = { ...state.cluster, replicationId: `${replicationId}-${this.#options.random.hex(4)}` };
       for (const again of this.#early) again(state);
