@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -10,6 +10,7 @@ import { systemRandom } from "../base/random.ts";
 import { isHodeiError } from "../workflow/errors.ts";
 import { platformConformance } from "./conformance.ts";
 import type { Platform, Pod } from "./platform.ts";
+import { findByUid } from "./pod-record.ts";
 import { createProcessPlatform } from "./process.ts";
 
 const COMMAND = ["/bin/sh", "-c", 'eval "$SCRIPT"'];
@@ -153,6 +154,46 @@ describe("process platform", () => {
       isHodeiError(error, "INVALID_ARGUMENT"),
     );
     expect(await platform.list()).toEqual([]);
+  });
+
+  /** What a record is written to before it gets its name: a folder there refuses the write, as a full disk does. */
+  const unwritable = (name: string): string => join(directory, name, `pod.json.${process.pid}`);
+
+  it("tells an end that cannot be written, and writes it when it can", async () => {
+    const platform = open(directory);
+    const ended = new Promise<Pod>((resolve) => {
+      platform.watch((seen) => seen.phase === "failed" && resolve(seen));
+    });
+    const pod = await platform.create(FOREVER);
+    mkdirSync(unwritable("p"));
+    process.kill(pod.pid ?? 0, "SIGKILL");
+    expect(await ended).toMatchObject({ uid: pod.uid, reason: { code: "Killed" } });
+    expect(await platform.list()).toMatchObject([{ uid: pod.uid, phase: "failed", exitCode: 137 }]);
+    expect(await open(directory).list()).toMatchObject([{ uid: pod.uid, phase: "running" }]);
+    rmdirSync(unwritable("p"));
+    await platform.list();
+    expect(await open(directory).list()).toMatchObject([{ uid: pod.uid, phase: "failed", exitCode: 137 }]);
+  });
+
+  it("ends a process whose record cannot be written, and leaves no pod", async () => {
+    let uid = "";
+    const platform = createProcessPlatform({
+      command: COMMAND,
+      // Read right before the process is started, when the first record is written.
+      get env() {
+        uid = (JSON.parse(readFileSync(join(directory, "p", "pod.json"), "utf8")) as { uid: string }).uid;
+        mkdirSync(unwritable("p"));
+        return env;
+      },
+      owner: "test",
+      clock: systemClock,
+      random: systemRandom,
+      logger: silentLogger,
+      directory,
+    });
+    await expect(platform.create(FOREVER)).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    expect(await platform.list()).toEqual([]);
+    await eventually(() => findByUid(uid).length === 0 || undefined);
   });
 
   it("gives a pod nothing of its own environment but what was given", async () => {

@@ -61,6 +61,8 @@ class ProcessPlatform implements Platform {
   /** What listeners were last told, by uid. */
   readonly #told = new Map<string, Pod["phase"]>();
   readonly #deletions = new Map<string, Promise<void>>();
+  /** Ends that are told but not written, because the disk was full: only we know them. By uid. */
+  readonly #unwritten = new Map<string, NonNullable<PodRecord["ended"]>>();
   #timer: Timer | undefined;
 
   constructor(options: ProcessPlatformOptions) {
@@ -174,14 +176,21 @@ class ProcessPlatform implements Platform {
     }
     child.unref();
     record.process = { pid: child.pid, startTime: startTimeOf(child.pid) ?? "" };
-    writeRecord(directory, record);
+    try {
+      writeRecord(directory, record);
+    } catch (error) {
+      // A process that no record leads to would never be deleted.
+      signalGroup(child.pid, "SIGKILL");
+      await this.#remove(record);
+      throw startFailure(program ?? "", error as Error);
+    }
     child.once("exit", (code, signal) => this.#ended(record, code, signal));
     this.#tell(record);
     return record;
   }
 
   #ended(record: PodRecord, code: number | null, signal: NodeJS.Signals | null): void {
-    const { directory, logger } = this.#options;
+    const { logger } = this.#options;
     logger.info({ pod: record.name, pid: record.process?.pid, code, signal }, "pod ended");
     record.ended =
       code === 0
@@ -196,13 +205,32 @@ class ProcessPlatform implements Platform {
                 ? { class: "infrastructure", code: "Error", message: `the process exited with code ${code}` }
                 : { class: "infrastructure", code: "Killed", message: `the process was killed by ${signal}` },
           };
-    if (readRecord(directory, record.name)?.uid === record.uid) writeRecord(directory, record);
+    this.#keepEnd(record, record.ended);
     this.#tell(record);
+  }
+
+  /** Never throws: it comes with an event, and a disk that is full would end everything in this process. */
+  #keepEnd(record: PodRecord, ended: NonNullable<PodRecord["ended"]>): void {
+    const { directory, logger } = this.#options;
+    try {
+      if (readRecord(directory, record.name)?.uid === record.uid) writeRecord(directory, record);
+      this.#unwritten.delete(record.uid);
+    } catch (error) {
+      if (!this.#unwritten.has(record.uid)) {
+        logger.warn({ error, pod: record.name }, "the end of a pod could not be written; trying again");
+      }
+      this.#unwritten.set(record.uid, ended);
+    }
   }
 
   /** Compares a record with the process it speaks of. Ends of our own children come as events and are not guessed here. */
   #refresh(record: PodRecord): PodRecord {
     const { clock, directory } = this.#options;
+    const unwritten = this.#unwritten.get(record.uid);
+    if (unwritten) {
+      record.ended = unwritten;
+      this.#keepEnd(record, unwritten);
+    }
     if (record.ended || lives(record.maker)) return record;
     if (!record.process) {
       record.process = findByUid(record.uid)[0];
@@ -290,6 +318,7 @@ class ProcessPlatform implements Platform {
     const trash = join(this.#options.directory, `${REMOVED}${record.uid}`);
     if (existsSync(path)) renameSync(path, trash);
     await rm(trash, { recursive: true, force: true, maxRetries: 3 });
+    this.#unwritten.delete(record.uid);
   }
 
   async #dropOldest(records: PodRecord[]): Promise<void> {
@@ -308,7 +337,7 @@ function startFailure(program: string, error: Error): HodeiError {
       cause: error,
     });
   }
-  if (isSystemError(error, "EAGAIN", "ENOMEM", "EMFILE", "ENFILE")) {
+  if (isSystemError(error, "EAGAIN", "ENOMEM", "EMFILE", "ENFILE", "ENOSPC", "EDQUOT")) {
     return new HodeiError("RESOURCE_EXHAUSTED", `no room for another process: ${error.message}`, { cause: error });
   }
   return new HodeiError("UNAVAILABLE", `${program} could not be started: ${error.message}`, { cause: error });
