@@ -1,4 +1,4 @@
-import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it, vi } from "vitest";
@@ -241,5 +241,37 @@ describe("sqlite: tables that cannot be written for a while", () => {
     expect(warnings).toHaveLength(1);
     begin.mockRestore();
     await store.close();
+  });
+});
+
+describe("sqlite: a folder that cannot be opened", () => {
+  it.each([["hodei.db"], ["hodei.db-wal"]])("refuses a journal whose %s is missing, again and again", async (lost) => {
+    const { directory, store, owner } = await opened();
+    await store.turn(turnOf(owner, "x", { events: ["1"] }));
+    const image = imageOf(directory);
+    await store.close();
+    const journal = bytesOf(image);
+    rmSync(join(image, lost));
+    for (let time = 0; time < 2; time += 1) expect(await found(image)).toMatch(/^DATA_CORRUPT /);
+    expect(bytesOf(image).equals(journal)).toBe(true);
+  });
+
+  it("begins anew where a journal was moved away with its tables", async () => {
+    const { directory, store } = await opened();
+    await store.close();
+    for (const name of readdirSync(directory)) rmSync(join(directory, name));
+    expect(await found(directory)).toEqual([]);
+  });
+
+  it("is told as such, and not as a defect of ours", async () => {
+    const directory = folder();
+    mkdirSync(join(directory, "hodei.db"));
+    expect(await found(directory)).toMatch(/^INVALID_ARGUMENT the data folder .* cannot be written: /);
+    const other = await opened();
+    const image = imageOf(other.directory);
+    await other.store.close();
+    rmSync(join(image, JOURNAL));
+    mkdirSync(join(image, JOURNAL));
+    expect(await found(image)).toMatch(/^INVALID_ARGUMENT .*EISDIR/);
   });
 });

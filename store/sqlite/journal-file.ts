@@ -14,6 +14,8 @@ import { dirname } from "node:path";
 import { crc32 } from "node:zlib";
 import { HodeiError } from "../../workflow/errors.ts";
 
+export const JOURNAL_FILE = "hodei.journal";
+
 /** Number (6 bytes), 2 of nothing, length of the text (4), checksum of number, length and text (4); little endian. */
 const HEADER_BYTES = 16;
 const CHECKED_HEADER_BYTES = 12;

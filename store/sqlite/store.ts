@@ -11,8 +11,9 @@ import { endSession } from "../memory/sessions.ts";
 import { emptyState, type State } from "../memory/state.ts";
 import type { Store } from "../store.ts";
 import { ColdTables } from "./cold.ts";
-import { Database, IN_MEMORY } from "./database.ts";
+import { Database, IN_MEMORY, translated } from "./database.ts";
 import { Hot } from "./hot.ts";
+import { JOURNAL_FILE } from "./journal-file.ts";
 import { WriteAhead } from "./journal.ts";
 
 export type SqliteOptions = {
@@ -31,7 +32,7 @@ export type SqliteOptions = {
  * The model of `memory/`, with every change of a row written through. All calls of one turn of the event loop are
  * committed together (one fdatasync for all), and none is answered before. When a commit fails, all its calls are
  * refused with UNAVAILABLE and the model is loaded again from disk, so that memory never runs ahead of it.
- * Errors: DATA_IN_USE, DATA_CORRUPT.
+ * Errors: DATA_IN_USE, DATA_CORRUPT, INVALID_ARGUMENT (may not be written), UNAVAILABLE (no room).
  */
 export function openSqliteStore(options: SqliteOptions): Store {
   const group = new CommitGroup(options);
@@ -43,8 +44,6 @@ export function openSqliteStore(options: SqliteOptions): Store {
     close: () => group.close(),
   });
 }
-
-const JOURNAL_FILE = "hodei.journal";
 
 type Waiting = { resolve: () => void; reject: (error: HodeiError) => void };
 
@@ -84,7 +83,7 @@ class CommitGroup {
     } catch (error) {
       this.#loaded?.ahead.close();
       this.#database.close();
-      throw error;
+      throw translated(error, options.directory);
     }
   }
 
