@@ -1,7 +1,7 @@
 import type { Cluster } from "./cluster.ts";
 import type { SimulatedNode } from "./node.ts";
 import { STORE } from "./store-door.ts";
-import type { StoreMethod, TraceEvent } from "./trace.ts";
+import { STORE_CLOCK_JUMP, type StoreMethod, type TraceEvent } from "./trace.ts";
 
 /** One fault with an end of its own, which may be brought about early. */
 type Open = { end: () => void };
@@ -116,7 +116,7 @@ export class Faults {
 
   /** The clock that judges leases and timers is set ahead. */
   jumpStoreClock(byMs: number): void {
-    this.#tell("store clock jump", STORE, `${byMs} ms`);
+    this.#tell(STORE_CLOCK_JUMP, STORE, `${byMs} ms`);
     this.#cluster.storeLife.jump(byMs);
   }
 

@@ -27,6 +27,9 @@ export type TraceEvent = { atMs: number } &
     | { kind: "runEnded"; run: number; outcome: Outcome["kind"] | "killed" }
   );
 
+/** The one fault that invariants know by its name: the store's clock is what they judge leases by. */
+export const STORE_CLOCK_JUMP = "store clock jump";
+
 export type JobSeen = {
   jobId: string;
   executionId: string;

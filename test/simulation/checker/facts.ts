@@ -13,7 +13,7 @@ import type {
   WorkerSlot,
 } from "../../../store/store.ts";
 import type { HistoryEvent } from "../../../workflow/event.ts";
-import type { TraceEvent } from "../trace.ts";
+import { STORE_CLOCK_JUMP, type TraceEvent } from "../trace.ts";
 
 /**
  * What a call to the store did, in the terms of its port; calls that did nothing are none. `at` is the index of the event
@@ -81,6 +81,9 @@ export function branchesOf(trace: readonly TraceEvent[]): Branch[] {
       facts.push({ at, nowMs: nowOf(event, time), node: "store", kind: "rolledBack", keptEvents: event.keptEvents });
     } else if (event.kind === "store") {
       for (const fact of factsOf(event, { at, nowMs: nowOf(event, time), node: event.node }, seen)) facts.push(fact);
+    } else if (event.kind === "fault" && event.fault === STORE_CLOCK_JUMP && time.nowMs > 0) {
+      // Leases may end by it before any answer has told the time.
+      time.nowMs = nowOf(event, time) + Number.parseInt(event.detail ?? "0", 10);
     }
   }
   branches.push({ facts, last: true });
