@@ -48,6 +48,8 @@ const REST_MS = 20 * 60_000;
 /** How often, and how many times, a cluster without clients is looked at. */
 const LOOK_MS = 2_000;
 const LOOKS = 60;
+/** What was said in slow weather may come so late, and then be answered: the rest of a log, which nobody waits for. */
+const LATE_MS = 10_000;
 
 /** One life of one simulated cluster. The same seed and options give the same trace, event by event. */
 export async function runSeed(seed: number, options: SeedOptions = {}): Promise<SeedResult> {
@@ -125,7 +127,9 @@ async function comesToRest({ timeline, bareStore: { store } }: Cluster): Promise
   for (let looks = 0; looks < LOOKS; looks++) {
     await timeline.run(timeline.nowMs + LOOK_MS, () => false);
     const [open, jobs] = await Promise.all([openExecutions(store), store.jobs({ limit: 1 })]);
-    if (open.length + jobs.length === 0 && !(await hasUnsent(store))) return true;
+    if (open.length + jobs.length > 0 || (await hasUnsent(store))) continue;
+    await timeline.run(timeline.nowMs + LATE_MS, () => false);
+    return true;
   }
   return false;
 }
