@@ -190,7 +190,10 @@ export async function cleanUp(): Promise<void> {
 /** What a user's shell has, without what the test runner or a surrounding job set: Node shows no colours where `CI` is. */
 function cleanEnvironment(): Record<string, string> {
   const inherited = Object.entries(process.env).filter(
-    ([name]) => !/^(HODEI_|WORKER_|SERVER_|EPHEMERAL_|VITEST|NODE_OPTIONS|NO_COLOR|FORCE_COLOR|CI$|GITHUB_|GITLAB_|TEAMCITY_)/.test(name),
+    ([name]) =>
+      !/^(HODEI_|WORKER_|SERVER_|EPHEMERAL_|VITEST|NODE_OPTIONS|NO_COLOR|FORCE_COLOR|CI$|GITHUB_|GITLAB_|TEAMCITY_)/.test(
+        name,
+      ),
   );
   return { ...(Object.fromEntries(inherited) as Record<string, string>), NO_COLOR: "1" };
 }
