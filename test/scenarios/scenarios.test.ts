@@ -50,6 +50,15 @@ describe("a planted bug breaks", () => {
     ["a repeated claim is dispatched by nobody", "lost-claim-answer.txt"],
     ["a cancel overtakes the start of its child", "cancel-overtakes-start-of-child.txt"],
     ["a child runs the newest version, not the one that was locked", "promote-in-the-middle.txt"],
+    ["a timer fires early", "adopted-at-the-last-moment.txt"],
+    ["an assignment is carried out twice", "step-that-kills-its-worker.txt"],
+    ["the first outcome does not win", "engine-parted-from-its-worker.txt"],
+    ["the first outcome does not win", "store-loses-its-tail.txt"],
+    ["cleanup is not fenced", "store-away.txt"],
+    ["a shard is taken from a living owner", "drain.txt"],
+    ["a token is used again", "promise-8-lost-machine.txt"],
+    ["a token is used again", "worker-back-too-late.txt"],
+    ["a token is used again", "user-retry.txt"],
   ])("%s: %s", async (bug, file) => {
     const plant = PLANTED_BUGS.find(({ name }) => name === bug);
     if (!plant) throw new Error(`there is no such bug: ${bug}`);

@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { asCommand, numberIn, UsageError, valuesOf } from "./command-line.ts";
 
 const OPTIONS = { seeds: { type: "string", default: "500" }, trace: { type: "boolean", default: false } } as const;
@@ -20,8 +20,12 @@ describe("the command line of the simulator", () => {
   });
 
   it("exits with 2 when it was called wrongly, and with the command's own code else", async () => {
+    const write = vi.spyOn(process.stderr, "write").mockReturnValue(true);
     expect(await asCommand("usage", async () => 1)).toBe(1);
+    expect(write).not.toHaveBeenCalled();
     expect(await asCommand("usage", () => Promise.reject(new UsageError("no")))).toBe(2);
+    expect(write).toHaveBeenCalledWith("no\nusage\n");
+    write.mockRestore();
     await expect(asCommand("usage", () => Promise.reject(new Error("a defect")))).rejects.toThrow("a defect");
   });
 });
