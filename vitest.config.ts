@@ -3,8 +3,8 @@ import { defineConfig } from "vitest/config";
 const NEVER = ["**/node_modules/**", "dist/**"];
 /** Tests of functions and objects alone: no socket, no child, no file that another would meet. */
 const PURE = ["{base,workflow,sdk}/**/*.test.ts", "engine/scheduler/**/*.test.ts", "orchestrator/**/*.test.ts"];
-/** Whole programs as child processes, and hundreds of simulated lives; `npm run check` leaves them to `npm test`. */
-const WHOLE = ["test/e2e/**/*.test.ts", "test/simulation/simulation.test.ts", "test/simulation/plants/plants.test.ts"];
+/** Whole programs as child processes, and simulated lives of a cluster; `npm run check` leaves them to `npm test`. */
+const WHOLE = ["test/e2e/**/*.test.ts", "test/simulation/**/*.test.ts", "test/scenarios/**/*.test.ts"];
 
 export default defineConfig({
   test: {
